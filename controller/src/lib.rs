@@ -1,0 +1,1 @@
+//! Objects in, snapshots, credentials and status out.

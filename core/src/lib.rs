@@ -1,0 +1,1 @@
+//! The rules of the house: ids, snapshot, account standing, decide order, session machine.

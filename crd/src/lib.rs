@@ -1,0 +1,1 @@
+//! Kubernetes types and schema, and their conversion to core.

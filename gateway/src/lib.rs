@@ -1,0 +1,1 @@
+//! Login, sessions, portal and proxy: ask, enforce, record.

@@ -1,0 +1,1 @@
+//! Rule language to typed tree to tables and bytecode; reference evaluator; explain.

@@ -1,0 +1,1 @@
+//! Runs one policy module within limits.

@@ -1,0 +1,1 @@
+//! What a policy module author links against.

@@ -1,0 +1,1 @@
+//! What controller and gateways tell each other: trait, wire format v1, backends.

@@ -1,0 +1,1 @@
+//! Proof of the rest: tidy, edges, real parts.

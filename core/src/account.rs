@@ -139,7 +139,7 @@ impl Account {
         let reviewed = self.review.as_ref().map_or(approval.until, |r| r.until.max(approval.until));
         // A review ends after its last second, an account's validity at its first second outside.
         if now > reviewed {
-            return forever(DenyReason::AccountReviewOverdue);
+            return Standing { denied: Some(DenyReason::AccountReviewOverdue), holds_until: until };
         }
         Standing { denied: None, holds_until: until.min(reviewed.plus(1)) }
     }

@@ -8,9 +8,11 @@
 //!
 //! The trait says what we need, not what a backend is. One conformance test runs on every backend.
 
+mod embedded;
 mod intent;
 mod publication;
 mod view;
+pub mod wire;
 
 use std::future::Future;
 use std::time::Duration;
@@ -19,6 +21,7 @@ use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{AccountId, Code, Generation, SessionId, Timestamp};
 use tokio::sync::watch;
 
+pub use embedded::Embedded;
 pub use intent::{Intent, IntentAction, IntentId, Outcome};
 pub use publication::{Change, Publication};
 pub use view::{Ack, Ended, GatewayId, Report, SessionReport, View};

@@ -1,0 +1,221 @@
+//! All credential records, in memory and in `STATE/credentials/<department>/<uid>.json`.
+//!
+//! A record is changed in memory at once, so that a loss of standing can be published without
+//! waiting for the disk, and stored before anything that gives access is published.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use tidegate_core::{AccountId, AccountName, Code, Credential, DepartmentCode, Timestamp, Uid};
+use tidegate_store::Intent;
+
+use super::{Effect, Observed, Record, Step};
+use crate::activation::ActivationCode;
+use crate::state::{State, StateError};
+
+const DIRECTORY: &str = "credentials";
+
+/// The credential records of every account ever seen, less those forgotten.
+#[derive(Debug, Default)]
+pub struct Vault {
+    slots: BTreeMap<Uid, Slot>,
+    /// Accounts whose file cannot be read: they stay without credential, and the file stays as it is.
+    unreadable: BTreeSet<Uid>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    department: DepartmentCode,
+    record: Record,
+    /// The file does not say so yet.
+    unsaved: bool,
+    /// Standing was given back, and the file does not say so yet.
+    held_back: bool,
+}
+
+impl Vault {
+    /// Reads every record. An unreadable one is reported and its account has no credential.
+    pub fn load(state: &State) -> Result<(Self, Vec<StateError>), StateError> {
+        let mut vault = Self::default();
+        let mut problems = Vec::new();
+        for path in state.files(Path::new(DIRECTORY))? {
+            let Some((department, uid)) = owner(&path) else {
+                problems.push(StateError::corrupt(
+                    &state.root().join(&path),
+                    "its name is not <department>/<uid>.json",
+                ));
+                continue;
+            };
+            let bytes = state.read(&path)?.unwrap_or_default();
+            match serde_json::from_slice(&bytes) {
+                Ok(record) => {
+                    vault.slots.insert(uid, Slot { department, record, unsaved: false, held_back: false });
+                }
+                Err(error) => {
+                    vault.unreadable.insert(uid);
+                    problems.push(StateError::corrupt(
+                        &state.root().join(&path),
+                        format!("this credential record cannot be read: {error}"),
+                    ));
+                }
+            }
+        }
+        Ok((vault, problems))
+    }
+
+    /// Takes note of what an account's object says; returns what became different.
+    pub fn observe(&mut self, state: &State, account: &AccountId, uid: &Uid, seen: &Observed) -> Vec<Effect> {
+        if self.unreadable.contains(uid) {
+            return Vec::new();
+        }
+        let code = |issue| ActivationCode::derive(state.root_key(), uid, issue).digest();
+        let step = match self.slots.get(uid) {
+            Some(slot) => slot.record.observe(seen, code),
+            None => Record::new(seen, code),
+        };
+        self.take(&account.department, uid, step)
+    }
+
+    /// Catches up with what was published before a crash.
+    pub fn at_least_epoch(&mut self, uid: &Uid, published: u64) {
+        if let Some(slot) = self.slots.get(uid) {
+            let (department, step) = (slot.department.clone(), slot.record.at_least_epoch(published));
+            self.take(&department, uid, step);
+        }
+    }
+
+    /// Does what a gateway asked for and stores it; on a failed write nothing has changed.
+    pub fn intend(
+        &mut self,
+        state: &State,
+        intent: &Intent,
+        now: Timestamp,
+    ) -> Result<Result<(u64, Vec<Effect>), Code>, StateError> {
+        let Some(slot) = self.slots.get_mut(&intent.uid) else {
+            return Ok(Err(Code::AccountUnknown));
+        };
+        if slot.department != intent.account.department {
+            return Ok(Err(Code::AccountUnknown));
+        }
+        let step = match slot.record.intend(intent, now) {
+            Ok(step) => step,
+            Err(code) => return Ok(Err(code)),
+        };
+        if step.record != slot.record {
+            store(state, &slot.department, &intent.uid, &step.record)?;
+            slot.record = step.record;
+            (slot.unsaved, slot.held_back) = (false, false);
+        }
+        let version = slot.record.settled(intent).unwrap_or(slot.record.version);
+        Ok(Ok((version, step.effects)))
+    }
+
+    /// Stores what is not stored yet. Returns the failures; they are tried again at the next call.
+    pub fn save(&mut self, state: &State) -> Vec<StateError> {
+        let mut failures = Vec::new();
+        for (uid, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.unsaved) {
+            match store(state, &slot.department, uid, &slot.record) {
+                Ok(()) => (slot.unsaved, slot.held_back) = (false, false),
+                Err(error) => failures.push(error),
+            }
+        }
+        failures
+    }
+
+    /// Whether any record waits to be stored.
+    #[must_use]
+    pub fn has_unsaved(&self) -> bool {
+        self.slots.values().any(|slot| slot.unsaved)
+    }
+
+    /// What gateways are told about an account; `None`, which denies, while its record cannot be read
+    /// or while standing was given back and that is not stored.
+    ///
+    /// A raised epoch is told even before it is stored: it only takes away, and after a crash
+    /// [`Self::at_least_epoch`] finds it in the store.
+    #[must_use]
+    pub fn published(&self, uid: &Uid) -> Option<Credential> {
+        self.slots.get(uid).filter(|slot| !slot.held_back).map(|slot| slot.record.published())
+    }
+
+    /// The account's record, stored or not.
+    #[must_use]
+    pub fn record(&self, uid: &Uid) -> Option<&Record> {
+        self.slots.get(uid).map(|slot| &slot.record)
+    }
+
+    /// Removes the record of an account that is not coming back.
+    pub fn forget(&mut self, state: &State, uid: &Uid) -> Result<(), StateError> {
+        match self.slots.get(uid) {
+            Some(slot) => state.remove(&path(&slot.department, uid))?,
+            None => return Ok(()),
+        }
+        self.slots.remove(uid);
+        Ok(())
+    }
+
+    fn take(&mut self, department: &DepartmentCode, uid: &Uid, step: Step) -> Vec<Effect> {
+        match self.slots.get_mut(uid) {
+            Some(slot) if slot.record == step.record => {}
+            Some(slot) => {
+                slot.unsaved = true;
+                slot.held_back |= step.effects.contains(&Effect::StandingRegained);
+                slot.record = step.record;
+            }
+            None => {
+                let slot = Slot {
+                    department: department.clone(),
+                    record: step.record,
+                    unsaved: true,
+                    held_back: true,
+                };
+                self.slots.insert(uid.clone(), slot);
+            }
+        }
+        step.effects
+    }
+}
+
+/// Lays out the codes that wait to be handed over, and removes the others: an output only.
+pub(crate) fn settle_activation(
+    state: &State,
+    account: &AccountId,
+    uid: &Uid,
+    record: Option<&Record>,
+) -> Result<(), StateError> {
+    let path = activation_path(&account.department, &account.name);
+    match record.and_then(Record::activation) {
+        Some(activation) => {
+            let code = ActivationCode::derive(state.root_key(), uid, activation.issue);
+            let wanted = format!("{}\n", code.as_str());
+            if state.read(&path)?.as_deref() != Some(wanted.as_bytes()) {
+                state.write(&path, wanted.as_bytes())?;
+            }
+            Ok(())
+        }
+        None => state.remove(&path),
+    }
+}
+
+/// Where the outstanding code of an account lies, below the state directory.
+pub(crate) fn activation_path(department: &DepartmentCode, name: &AccountName) -> PathBuf {
+    Path::new("activation").join(department.as_str()).join(name.as_str())
+}
+
+fn store(state: &State, department: &DepartmentCode, uid: &Uid, record: &Record) -> Result<(), StateError> {
+    let path = path(department, uid);
+    let bytes = serde_json::to_vec_pretty(record).map_err(|error| {
+        StateError::corrupt(&path, format!("a credential record cannot be written: {error}"))
+    })?;
+    state.write(&path, &bytes)
+}
+
+fn path(department: &DepartmentCode, uid: &Uid) -> PathBuf {
+    Path::new(DIRECTORY).join(department.as_str()).join(format!("{uid}.json"))
+}
+
+fn owner(path: &Path) -> Option<(DepartmentCode, Uid)> {
+    let department = path.parent()?.file_name()?.to_str()?.parse().ok()?;
+    let uid = path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok()?;
+    Some((department, uid))
+}

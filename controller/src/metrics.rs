@@ -1,0 +1,84 @@
+//! What the controller counts. Labels come from closed sets, never from names of people or objects.
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// The controller's metrics, registered once.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Publications that changed anything.
+    pub publications: IntCounter,
+    /// Sequence of the newest publication.
+    pub sequence: IntGauge,
+    /// Objects by `kind` and `accepted` (`true`, `false`).
+    pub objects: IntGaugeVec,
+    /// Intents by `action` and `outcome` (`done`, or the name of the code).
+    pub intents: IntCounterVec,
+    /// Seconds from objects to a snapshot, compiling included.
+    pub build_seconds: Histogram,
+    /// Rules or policies that are not in force as written.
+    pub compile_problems: IntGauge,
+    /// Failed writes of state or store; the controller tries again.
+    pub write_failures: IntCounterVec,
+    /// Events that nobody read in time.
+    pub events_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// Makes the metrics and registers them; fails when the registry has them already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            publications: IntCounter::new(
+                "tidegate_controller_publications_total",
+                "Publications that changed anything.",
+            )?,
+            sequence: IntGauge::new(
+                "tidegate_controller_published_sequence",
+                "Sequence of the newest publication of this term.",
+            )?,
+            objects: IntGaugeVec::new(
+                Opts::new("tidegate_controller_objects", "Objects by kind and whether they are accepted."),
+                &["kind", "accepted"],
+            )?,
+            intents: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_controller_intents_total",
+                    "Changes asked for at gateways, by action and outcome.",
+                ),
+                &["action", "outcome"],
+            )?,
+            build_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "tidegate_controller_build_seconds",
+                    "Seconds from objects to a snapshot, compiling included.",
+                )
+                .buckets(vec![0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0]),
+            )?,
+            compile_problems: IntGauge::new(
+                "tidegate_controller_compile_problems",
+                "Policies whose newest form is not in force.",
+            )?,
+            write_failures: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_controller_write_failures_total",
+                    "Failed writes, by what was written (state, store); each is tried again.",
+                ),
+                &["to"],
+            )?,
+            events_dropped: IntCounter::new(
+                "tidegate_controller_events_dropped_total",
+                "Events for the terminal that nobody read in time.",
+            )?,
+        };
+        registry.register(Box::new(metrics.publications.clone()))?;
+        registry.register(Box::new(metrics.sequence.clone()))?;
+        registry.register(Box::new(metrics.objects.clone()))?;
+        registry.register(Box::new(metrics.intents.clone()))?;
+        registry.register(Box::new(metrics.build_seconds.clone()))?;
+        registry.register(Box::new(metrics.compile_problems.clone()))?;
+        registry.register(Box::new(metrics.write_failures.clone()))?;
+        registry.register(Box::new(metrics.events_dropped.clone()))?;
+        Ok(metrics)
+    }
+}

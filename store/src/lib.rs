@@ -8,6 +8,8 @@
 //!
 //! The trait says what we need, not what a backend is. One conformance test runs on every backend.
 
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod embedded;
 mod intent;
 mod publication;

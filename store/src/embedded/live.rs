@@ -84,11 +84,14 @@ impl Worker {
             if outcomes.get(name).map_err(failed)?.is_some() {
                 return Ok(());
             }
-            room(transaction, INTENTS, "pending changes", INTENTS_MAX)?;
             let mut intents = transaction.open_table(INTENTS).map_err(failed)?;
-            if intents.get(name).map_err(failed)?.is_none() {
-                intents.insert(name, bytes.as_slice()).map_err(failed)?;
+            if intents.get(name).map_err(failed)?.is_some() {
+                return Ok(());
             }
+            if intents.len().map_err(failed)? >= INTENTS_MAX as u64 {
+                return Err(StoreError::Full { what: "pending changes", most: INTENTS_MAX });
+            }
+            intents.insert(name, bytes.as_slice()).map_err(failed)?;
             Ok(())
         })?;
         self.offered.send_modify(|count| *count = count.wrapping_add(1));

@@ -1,0 +1,5 @@
+//! The store from outside.
+
+mod conformance;
+mod golden;
+mod wire;

@@ -8,6 +8,7 @@
 //!
 //! The trait says what we need, not what a backend is. One conformance test runs on every backend.
 
+pub mod audit;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod embedded;

@@ -23,7 +23,7 @@ pub(super) fn soon() -> Timestamp {
 
 /// The intent with this number.
 pub(super) fn intent(number: u128) -> Intent {
-    let action = if number % 2 == 0 {
+    let action = if number.is_multiple_of(2) {
         IntentAction::ChangePassword { password: "$argon2id$new".into() }
     } else {
         IntentAction::Activate { code: [7; 32], password: "$argon2id$first".into() }

@@ -136,7 +136,7 @@ pub struct Dice(pub u64);
 
 impl Dice {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -146,7 +146,7 @@ impl Dice {
 
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end.max(1)
+        self.roll() % end.max(1)
     }
 
     fn maybe<T>(&mut self, value: impl FnOnce(&mut Self) -> T) -> Option<T> {
@@ -167,11 +167,11 @@ impl Dice {
     }
 
     fn time(&mut self) -> Timestamp {
-        Timestamp(self.next().cast_signed())
+        Timestamp(self.roll().cast_signed())
     }
 
     fn digest(&mut self) -> [u8; 32] {
-        digest_of(&self.next().to_be_bytes())
+        digest_of(&self.roll().to_be_bytes())
     }
 
     fn pairs(&mut self) -> BTreeMap<Box<str>, Box<str>> {
@@ -180,8 +180,8 @@ impl Dice {
 
     fn credential(&mut self) -> Credential {
         Credential {
-            version: self.next(),
-            epoch: self.next(),
+            version: self.roll(),
+            epoch: self.roll(),
             password: self.maybe(Self::text),
             history: (0..self.below(6)).map(|_| self.text()).collect(),
             must_change: self.below(2) == 0,
@@ -198,7 +198,7 @@ impl Dice {
             (0..self.below(4)).map(|_| id(&format!("sbj/g{}", self.below(99)))).collect();
         groups.sort();
         Account {
-            source: Source { uid: id(&format!("u{:x}", self.next())), generation: self.next().cast_signed() },
+            source: Source { uid: id(&format!("u{:x}", self.roll())), generation: self.roll().cast_signed() },
             name: id(name),
             person: Person { display_name: self.text(), unit: self.text(), groups, attributes: self.pairs() },
             state: state.unwrap_or(AccountState::Invalid),
@@ -220,7 +220,7 @@ impl Dice {
         for number in 0..self.below(5) {
             let name = format!("r{number}");
             let resource = Resource {
-                source: Source { uid: id(&format!("u{:x}", self.next())), generation: 1 },
+                source: Source { uid: id(&format!("u{:x}", self.roll())), generation: 1 },
                 name: id(&name),
                 title: self.localized(),
                 description: self.localized(),

@@ -1,5 +1,6 @@
 //! The store from outside.
 
+mod audit;
 mod conformance;
 mod golden;
 mod wire;

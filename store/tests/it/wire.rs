@@ -15,6 +15,9 @@ fn unpack(packed: &Packed, previous: Option<Previous<'_, Department>>) -> StoreR
     unpack_department(&"sbj".parse().expect("a code"), &packed.manifest, &source, previous)
 }
 
+/// Whether bytes were taken.
+type Decoder = fn(&[u8]) -> bool;
+
 fn unreadable<T>(result: StoreResult<T>) -> bool {
     matches!(result, Err(StoreError::Unreadable(_)))
 }
@@ -73,7 +76,7 @@ fn equal_departments_have_equal_bytes() {
 #[test]
 fn damaged_bytes_are_refused_or_harmless_and_never_panic() {
     let mut dice = Dice(0xbad);
-    let decoders: [(&str, fn(&[u8]) -> bool); 9] = [
+    let decoders: [(&str, Decoder); 9] = [
         ("platform", |b| v1::decode_platform(b).is_ok()),
         ("settings", |b| v1::decode_settings(b).is_ok()),
         ("accounts", |b| v1::decode_accounts(b).is_ok()),
@@ -101,9 +104,9 @@ fn damaged_bytes_are_refused_or_harmless_and_never_panic() {
         let mut bytes = seeds[usize::try_from(dice.below(seeds.len() as u64)).expect("small")].clone();
         for _ in 0..=dice.below(4) {
             let at = usize::try_from(dice.below(bytes.len() as u64)).expect("small");
-            bytes[at] = dice.next().to_be_bytes()[0];
+            bytes[at] = dice.roll().to_be_bytes()[0];
         }
-        let noise: Vec<u8> = (0..dice.below(64)).map(|_| dice.next().to_be_bytes()[0]).collect();
+        let noise: Vec<u8> = (0..dice.below(64)).map(|_| dice.roll().to_be_bytes()[0]).collect();
         for (_, decode) in decoders {
             decode(&bytes);
             decode(&noise);

@@ -25,6 +25,8 @@ pub struct Stream {
     pub head: String,
     /// Records the trail itself says were lost.
     pub lost: u64,
+    /// Whether the newest file ends inside a line: it is being written now, or the process died at it.
+    pub unfinished: bool,
     /// Where the chain is broken.
     pub broken: Option<Break>,
 }
@@ -68,6 +70,7 @@ pub fn verify(dir: &Path) -> Result<Vec<Stream>, AuditError> {
                 records: 0,
                 head: hex(&GENESIS),
                 lost: 0,
+                unfinished: false,
                 broken: None,
             },
             next: first,
@@ -76,7 +79,9 @@ pub fn verify(dir: &Path) -> Result<Vec<Stream>, AuditError> {
         };
         for (number, path) in files {
             let file = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let found = if number == chain.next {
+            let found = if chain.stream.unfinished {
+                Some((1, "the file before it ends inside a line".into()))
+            } else if number == chain.next {
                 chain.check(BufReader::new(File::open(&path).map_err(io(&path))?)).map_err(io(&path))?
             } else {
                 Some((
@@ -107,6 +112,10 @@ impl Chain {
             let mut bytes = Vec::new();
             file.by_ref().take(LINE_MAX as u64 + 1).read_until(b'\n', &mut bytes)?;
             if bytes.is_empty() {
+                break;
+            }
+            self.stream.unfinished = bytes.last() != Some(&b'\n') && bytes.len() <= LINE_MAX;
+            if self.stream.unfinished {
                 break;
             }
             if let Err(why) = self.link(&bytes) {

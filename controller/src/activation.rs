@@ -3,13 +3,15 @@
 //! A code is 80 bits of HKDF(root key, UID ‖ issue number): making it again, after a crash or by
 //! another controller, gives the same code. Only its digest is stored or published.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hkdf;
-use tidegate_core::Uid;
+use tidegate_core::{AccountId, Uid};
 
 use crate::digest::{Digest, sha256};
-use crate::state::RootKey;
+use crate::state::{RootKey, State, StateError};
 
 /// Hours a code works.
 pub const HOURS: i64 = 72;
@@ -19,6 +21,8 @@ pub const LETTERS: usize = 16;
 
 /// Letters between two hyphens.
 const GROUP: usize = 4;
+
+const DIRECTORY: &str = "activation";
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -94,6 +98,46 @@ fn group(letters: &str) -> String {
     })
 }
 
+/// The codes in `STATE/activation/<code>/<name>`, for whoever hands them over: an output only.
+#[derive(Debug, Default)]
+pub(crate) struct Slips {
+    /// The issue number each file was written for; `None` for one an earlier run left.
+    written: BTreeMap<PathBuf, Option<u64>>,
+}
+
+impl Slips {
+    /// Looks at what earlier runs left.
+    pub(crate) fn load(state: &State) -> Result<Self, StateError> {
+        let files = state.files(Path::new(DIRECTORY))?;
+        Ok(Self { written: files.into_iter().map(|path| (path, None)).collect() })
+    }
+
+    /// Lays out the codes of `outstanding` accounts (with UID and issue number), and takes the others away.
+    pub(crate) fn update<'a>(
+        &mut self,
+        state: &State,
+        outstanding: impl Iterator<Item = (&'a AccountId, &'a Uid, u64)>,
+    ) -> Result<(), StateError> {
+        let mut wanted = BTreeMap::new();
+        for (account, uid, issue) in outstanding {
+            let path = Path::new(DIRECTORY).join(account.department.as_str()).join(account.name.as_str());
+            if self.written.get(&path) != Some(&Some(issue)) {
+                let code = ActivationCode::derive(state.root_key(), uid, issue);
+                state.write_output(&path, format!("{}\n", code.as_str()).as_bytes())?;
+                self.written.insert(path.clone(), Some(issue));
+            }
+            wanted.insert(path, issue);
+        }
+        let stale: Vec<PathBuf> =
+            self.written.keys().filter(|path| !wanted.contains_key(*path)).cloned().collect();
+        for path in stale {
+            state.remove(&path)?;
+            self.written.remove(&path);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,5 +170,27 @@ mod tests {
         let typed = format!(" {} ", code.as_str().to_lowercase().replace('-', " "));
         assert_eq!(digest_of(&typed), code.digest());
         assert_ne!(digest_of("MZXW-6YTB-OJTG-633C"), code.digest());
+    }
+
+    #[test]
+    fn slips_are_laid_out_once_and_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let (account, uid): (AccountId, Uid) = ("sbj/wangfang".parse().unwrap(), uid());
+        let file = dir.path().join("activation/sbj/wangfang");
+        let mut slips = Slips::load(&state).unwrap();
+        slips.update(&state, [(&account, &uid, 1)].into_iter()).unwrap();
+        let first = std::fs::read_to_string(&file).unwrap();
+        assert_eq!(first.trim(), ActivationCode::derive(state.root_key(), &uid, 1).as_str());
+        // Editing the output changes nothing, not even the output.
+        std::fs::write(&file, "mine").unwrap();
+        slips.update(&state, [(&account, &uid, 1)].into_iter()).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
+
+        let mut slips = Slips::load(&state).unwrap();
+        slips.update(&state, [(&account, &uid, 1)].into_iter()).unwrap();
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), first, "a restart lays it out anew");
+        slips.update(&state, std::iter::empty()).unwrap();
+        assert!(!file.exists());
     }
 }

@@ -266,6 +266,12 @@ impl Record {
         self.activation.as_ref()
     }
 
+    /// Whether the account could be used when it was last observed.
+    #[must_use]
+    pub fn has_standing(&self) -> bool {
+        self.standing
+    }
+
     /// Whether a password was ever set.
     #[must_use]
     pub fn activated(&self) -> bool {

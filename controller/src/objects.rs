@@ -1,6 +1,11 @@
 //! Objects as the controller takes them, wherever they come from.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+
+use crate::digest::{hex, sha256};
+
+/// Longest file name made from an object's name, without its suffix.
+const FILE_STEM_MAX: usize = 200;
 
 /// The kinds of object that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +70,34 @@ impl ObjectKey {
     pub fn new(kind: ObjectKind, namespace: &str, name: &str) -> Self {
         Self { kind, namespace: namespace.into(), name: name.into() }
     }
+
+    /// A file name that is this object's alone: `<kind>-<namespace>-<name>`, unambiguous since a
+    /// department's namespace has exactly one hyphen. Whatever a broken manifest calls itself, the
+    /// name stays inside its directory.
+    #[must_use]
+    pub(crate) fn file_stem(&self) -> String {
+        let mut stem = self.kind.as_str().to_ascii_lowercase();
+        for part in [&self.namespace, &self.name] {
+            if part.is_empty() {
+                continue;
+            }
+            stem.push('-');
+            for byte in part.bytes() {
+                if byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.') {
+                    stem.push(char::from(byte));
+                } else {
+                    // Writing to a String cannot fail.
+                    let _ = write!(stem, "_{byte:02x}");
+                }
+            }
+        }
+        if stem.len() > FILE_STEM_MAX {
+            let digest = hex(&sha256(stem.as_bytes()));
+            stem.truncate(FILE_STEM_MAX - digest.len());
+            stem.push_str(&digest);
+        }
+        stem
+    }
 }
 
 impl fmt::Display for ObjectKey {
@@ -75,5 +108,20 @@ impl fmt::Display for ObjectKey {
         } else {
             write!(f, "{kind} {}/{}", self.namespace, self.name)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_names_stay_inside_their_directory() {
+        let plain = ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", "li.qiang");
+        assert_eq!(plain.file_stem(), "vpnuser-dept-sbj-li.qiang");
+        let hostile = ObjectKey::new(ObjectKind::Resource, "../..", "a/b\0海");
+        assert_eq!(hostile.file_stem(), "resource-.._2f..-a_2fb_00_e6_b5_b7");
+        let long = ObjectKey::new(ObjectKind::Resource, "dept-sbj", &"x".repeat(1_000));
+        assert_eq!(long.file_stem().len(), FILE_STEM_MAX);
     }
 }

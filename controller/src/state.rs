@@ -169,6 +169,11 @@ impl State {
         files::replace(&self.root.join(relative), bytes)
     }
 
+    /// Replaces a file that is an output only: one step, but a power cut may lose it.
+    pub(crate) fn write_output(&self, relative: &Path, bytes: &[u8]) -> Result<(), StateError> {
+        files::replace_unsynced(&self.root.join(relative), bytes)
+    }
+
     /// The content of the file at `relative`; `None` when there is no such file.
     pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>, StateError> {
         files::read(&self.root.join(relative), FILE_BYTES_MAX)

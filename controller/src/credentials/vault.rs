@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use tidegate_core::{AccountId, AccountName, Code, Credential, DepartmentCode, Timestamp, Uid};
+use tidegate_core::{AccountId, Code, Credential, DepartmentCode, Timestamp, Uid};
 use tidegate_store::Intent;
 
 use super::{Effect, Observed, Record, Step};
@@ -74,6 +74,23 @@ impl Vault {
             None => Record::new(seen, code),
         };
         self.take(&account.department, uid, step)
+    }
+
+    /// Accounts that are not there any more lose their standing.
+    pub fn miss(&mut self, present: &BTreeSet<&Uid>, now: Timestamp) {
+        let missing: Vec<Uid> = self
+            .slots
+            .iter()
+            .filter(|(uid, slot)| slot.record.has_standing() && !present.contains(uid))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        for uid in missing {
+            let Some(slot) = self.slots.get(&uid) else { continue };
+            let gone = Observed { at: now, standing: false, session_generation: 0, reissue: 0 };
+            // Without standing no code is made.
+            let (department, step) = (slot.department.clone(), slot.record.observe(&gone, |_| [0; 32]));
+            self.take(&department, &uid, step);
+        }
     }
 
     /// Catches up with what was published before a crash.
@@ -174,32 +191,6 @@ impl Vault {
         }
         step.effects
     }
-}
-
-/// Lays out the codes that wait to be handed over, and removes the others: an output only.
-pub(crate) fn settle_activation(
-    state: &State,
-    account: &AccountId,
-    uid: &Uid,
-    record: Option<&Record>,
-) -> Result<(), StateError> {
-    let path = activation_path(&account.department, &account.name);
-    match record.and_then(Record::activation) {
-        Some(activation) => {
-            let code = ActivationCode::derive(state.root_key(), uid, activation.issue);
-            let wanted = format!("{}\n", code.as_str());
-            if state.read(&path)?.as_deref() != Some(wanted.as_bytes()) {
-                state.write(&path, wanted.as_bytes())?;
-            }
-            Ok(())
-        }
-        None => state.remove(&path),
-    }
-}
-
-/// Where the outstanding code of an account lies, below the state directory.
-pub(crate) fn activation_path(department: &DepartmentCode, name: &AccountName) -> PathBuf {
-    Path::new("activation").join(department.as_str()).join(name.as_str())
 }
 
 fn store(state: &State, department: &DepartmentCode, uid: &Uid, record: &Record) -> Result<(), StateError> {

@@ -49,16 +49,28 @@ pub(super) fn open_private(path: &Path) -> Result<File, StateError> {
 
 /// Writes a new private file and waits until the disk has it.
 pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let write = || {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(|error| StateError::io("write", path, &error))
+    write_private(path, bytes)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| StateError::io("write", path, &error))
 }
 
 /// Replaces a file: afterwards, and after a power cut at any point, it is the old or the new one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let temporary = prepare(path)?;
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path).map_err(|error| StateError::io("replace", path, &error))?;
+    sync_directory(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Replaces a file in one step, without waiting for the disk: for what can be made again.
+pub(super) fn replace_unsynced(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let temporary = prepare(path)?;
+    write_private(&temporary, bytes).map_err(|error| StateError::io("write", &temporary, &error))?;
+    fs::rename(&temporary, path).map_err(|error| StateError::io("replace", path, &error))
+}
+
+/// Makes the directory of a file and names the file's temporary sibling.
+fn prepare(path: &Path) -> Result<PathBuf, StateError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     if !directory.is_dir() {
         make_private_directory(directory)?;
@@ -66,10 +78,13 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".");
     name.push(TEMPORARY);
-    let temporary = path.with_file_name(name);
-    write_synced(&temporary, bytes)?;
-    fs::rename(&temporary, path).map_err(|error| StateError::io("replace", path, &error))?;
-    sync_directory(directory)
+    Ok(path.with_file_name(name))
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<File> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 /// Removes a file if it is there, and waits until the disk knows.

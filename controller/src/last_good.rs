@@ -1,0 +1,168 @@
+//! The newest accepted spec of every object that keeps its last good form.
+//!
+//! An object that breaks keeps working as it last did; it is the part that is kept, never the whole
+//! department. Accounts have no last good form: who may not be read is denied. Entries lie in
+//! `STATE/last-good/<kind>-<namespace>-<name>.json` and are written before the publication that uses
+//! them, so that a restart publishes the same.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tidegate_core::{Source, Uid};
+
+use crate::objects::{ObjectKey, ObjectKind};
+use crate::state::{State, StateError};
+
+const DIRECTORY: &str = "last-good";
+
+/// The kinds whose objects keep their last good form.
+pub const KINDS: [ObjectKind; 5] = [
+    ObjectKind::Department,
+    ObjectKind::Resource,
+    ObjectKind::AccessPolicy,
+    ObjectKind::ClusterAccessPolicy,
+    ObjectKind::VpnGateway,
+];
+
+/// The last good form of one object.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Good {
+    /// The object and the generation this form had.
+    pub source: Source,
+    /// The spec as it was written then.
+    pub spec: Value,
+}
+
+/// The last good forms, in memory and on the disk.
+#[derive(Debug, Default)]
+pub struct LastGood {
+    kept: BTreeMap<ObjectKey, Good>,
+    stored: BTreeMap<ObjectKey, Good>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    kind: String,
+    namespace: String,
+    name: String,
+    uid: String,
+    generation: i64,
+    spec: Value,
+}
+
+impl LastGood {
+    /// Reads what earlier runs kept. An unreadable entry is reported; its object has no last good form.
+    pub fn load(state: &State) -> Result<(Self, Vec<StateError>), StateError> {
+        let mut last_good = Self::default();
+        let mut problems = Vec::new();
+        for path in state.files(Path::new(DIRECTORY))? {
+            let bytes = state.read(&path)?.unwrap_or_default();
+            match parse(&bytes) {
+                Some((key, good)) => {
+                    last_good.kept.insert(key.clone(), good.clone());
+                    last_good.stored.insert(key, good);
+                }
+                None => problems.push(StateError::corrupt(
+                    &state.root().join(&path),
+                    "this last good form cannot be read, so its object has none",
+                )),
+            }
+        }
+        Ok((last_good, problems))
+    }
+
+    /// The last good form of the object with this UID.
+    #[must_use]
+    pub fn get(&self, key: &ObjectKey, uid: &Uid) -> Option<&Good> {
+        self.kept.get(key).filter(|good| good.source.uid == *uid)
+    }
+
+    /// Replaces all forms by those of one build.
+    pub fn replace(&mut self, kept: BTreeMap<ObjectKey, Good>) {
+        self.kept = kept;
+    }
+
+    /// Stores what changed.
+    pub fn save(&mut self, state: &State) -> Result<(), StateError> {
+        for (key, good) in &self.kept {
+            if self.stored.get(key) == Some(good) {
+                continue;
+            }
+            let document = Document {
+                kind: key.kind.as_str().to_owned(),
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
+                uid: good.source.uid.to_string(),
+                generation: good.source.generation,
+                spec: good.spec.clone(),
+            };
+            let path = path(key);
+            let bytes = serde_json::to_vec_pretty(&document).map_err(|error| {
+                StateError::corrupt(&path, format!("a last good form cannot be written: {error}"))
+            })?;
+            state.write(&path, &bytes)?;
+            self.stored.insert(key.clone(), good.clone());
+        }
+        let gone: Vec<ObjectKey> =
+            self.stored.keys().filter(|key| !self.kept.contains_key(*key)).cloned().collect();
+        for key in gone {
+            state.remove(&path(&key))?;
+            self.stored.remove(&key);
+        }
+        Ok(())
+    }
+}
+
+fn path(key: &ObjectKey) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{}.json", key.file_stem()))
+}
+
+fn parse(bytes: &[u8]) -> Option<(ObjectKey, Good)> {
+    let document: Document = serde_json::from_slice(bytes).ok()?;
+    let kind = KINDS.into_iter().find(|kind| kind.as_str() == document.kind)?;
+    let source = Source { uid: document.uid.parse().ok()?, generation: document.generation };
+    let key = ObjectKey::new(kind, &document.namespace, &document.name);
+    Some((key, Good { source, spec: document.spec }))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tempfile::tempdir;
+
+    use super::*;
+
+    #[test]
+    fn forms_survive_a_restart_and_belong_to_one_uid() {
+        let dir = tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let key = ObjectKey::new(ObjectKind::Resource, "dept-sbj", "portal");
+        let uid: Uid = "u-1".parse().unwrap();
+        let good =
+            Good { source: Source { uid: uid.clone(), generation: 3 }, spec: json!({"web": {"url": "x"}}) };
+        let (mut forms, problems) = LastGood::load(&state).unwrap();
+        assert!(problems.is_empty());
+        forms.replace(BTreeMap::from([(key.clone(), good.clone())]));
+        forms.save(&state).unwrap();
+
+        let (mut forms, _) = LastGood::load(&state).unwrap();
+        assert_eq!(forms.get(&key, &uid), Some(&good));
+        assert_eq!(forms.get(&key, &"u-2".parse().unwrap()), None);
+        forms.replace(BTreeMap::new());
+        forms.save(&state).unwrap();
+        assert!(state.files(Path::new(DIRECTORY)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_damaged_form_is_reported_and_the_rest_goes_on() {
+        let dir = tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        state.write(Path::new("last-good/resource-dept-sbj-x.json"), b"{").unwrap();
+        let (forms, problems) = LastGood::load(&state).unwrap();
+        assert!(forms.kept.is_empty());
+        assert_eq!(problems.len(), 1);
+    }
+}

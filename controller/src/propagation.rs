@@ -1,0 +1,142 @@
+//! Whether what an object says is in force on every gateway that is known.
+
+use std::collections::BTreeMap;
+
+use tidegate_core::{DepartmentCode, Generation, Timestamp};
+use tidegate_store::Report;
+
+use crate::objects::ObjectKey;
+use crate::status::Truth;
+
+/// Seconds after which a gateway that says nothing is unreachable.
+const SILENT_S: i64 = 30;
+
+/// Names of gateways a message lists.
+const NAMES_MAX: usize = 5;
+
+/// Which publication first said what an object says now.
+#[derive(Clone, Debug, Default)]
+pub struct Stamps {
+    by_key: BTreeMap<ObjectKey, (i64, Generation)>,
+}
+
+impl Stamps {
+    /// Notes the publication after which `objects` (each with its own generation) are all published.
+    pub fn note<'a>(&mut self, objects: impl Iterator<Item = (&'a ObjectKey, i64)>, published: Generation) {
+        let mut next = BTreeMap::new();
+        for (key, generation) in objects {
+            let stamp = match self.by_key.get(key) {
+                Some(stamp) if stamp.0 == generation => *stamp,
+                _ => (generation, published),
+            };
+            next.insert(key.clone(), stamp);
+        }
+        self.by_key = next;
+    }
+
+    /// The publication an object waits for.
+    #[must_use]
+    pub fn of(&self, key: &ObjectKey, generation: i64) -> Option<Generation> {
+        self.by_key.get(key).filter(|stamp| stamp.0 == generation).map(|stamp| stamp.1)
+    }
+}
+
+/// Judges one object from what the gateways reported: truth, reason, message.
+#[must_use]
+pub fn judge(
+    reports: &[Report],
+    wanted: Option<Generation>,
+    department: Option<&DepartmentCode>,
+    now: Timestamp,
+) -> (Truth, &'static str, String) {
+    let Some(wanted) = wanted else {
+        return (Truth::False, "NotPublished", "waits to be published".to_owned());
+    };
+    if reports.is_empty() {
+        return (Truth::False, "NoGateway", "no gateway has reported yet".to_owned());
+    }
+    if let Some((report, why)) =
+        reports.iter().find_map(|report| Some((report, report.ack.broken.get(department?)?)))
+    {
+        let message = format!("gateway {} cannot load it: {why}", report.ack.gateway.0);
+        return (Truth::False, "GatewayCannotLoad", message);
+    }
+    let behind: Vec<&Report> = reports.iter().filter(|report| report.ack.generation < wanted).collect();
+    if behind.is_empty() {
+        return (Truth::True, "Propagated", format!("in force on {} of {0} gateways", reports.len()));
+    }
+    let silent = |report: &&&Report| now.since(report.ack.at) > SILENT_S;
+    let names = |reports: &mut dyn Iterator<Item = &&Report>| {
+        reports.take(NAMES_MAX).map(|report| report.ack.gateway.0.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    if behind.iter().any(|report| silent(&report)) {
+        let names = names(&mut behind.iter().filter(silent));
+        return (Truth::Unknown, "GatewayUnreachable", format!("nothing heard from {names}"));
+    }
+    (Truth::False, "GatewayPending", format!("not yet in force on {}", names(&mut behind.iter())))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_store::{Ack, GatewayId};
+
+    use super::*;
+    use crate::objects::ObjectKind;
+
+    const NOW: Timestamp = Timestamp(1_760_000_000);
+
+    fn generation(sequence: u64) -> Generation {
+        Generation { term: 1, sequence }
+    }
+
+    fn report(name: &str, sequence: u64, at: Timestamp) -> Report {
+        let ack = Ack {
+            gateway: GatewayId(name.into()),
+            generation: generation(sequence),
+            broken: BTreeMap::new(),
+            evaluators: Vec::new(),
+            at,
+        };
+        Report { ack, sessions: Vec::new() }
+    }
+
+    #[test]
+    fn every_known_gateway_counts() {
+        let wanted = Some(generation(5));
+        let reason = |reports: &[Report]| {
+            let (truth, reason, _) = judge(reports, wanted, None, NOW);
+            (truth, reason)
+        };
+        assert_eq!(reason(&[]), (Truth::False, "NoGateway"));
+        assert_eq!(reason(&[report("a", 5, NOW)]), (Truth::True, "Propagated"));
+        let (one, two) = (report("a", 6, NOW), report("b", 4, NOW));
+        assert_eq!(reason(&[one.clone(), two]), (Truth::False, "GatewayPending"));
+        let silent = report("b", 4, NOW.plus(-SILENT_S - 1));
+        assert_eq!(reason(&[one.clone(), silent]), (Truth::Unknown, "GatewayUnreachable"));
+        assert_eq!(judge(&[one], None, None, NOW).1, "NotPublished");
+    }
+
+    #[test]
+    fn a_gateway_that_cannot_load_a_department_says_so_for_its_objects_only() {
+        let mut report = report("a", 5, NOW);
+        let (sbj, jy): (DepartmentCode, DepartmentCode) = ("sbj".parse().unwrap(), "jy".parse().unwrap());
+        report.ack.broken.insert(sbj.clone(), "bad module".into());
+        let wanted = Some(generation(5));
+        assert_eq!(judge(std::slice::from_ref(&report), wanted, Some(&sbj), NOW).1, "GatewayCannotLoad");
+        assert_eq!(judge(&[report], wanted, Some(&jy), NOW).1, "Propagated");
+    }
+
+    #[test]
+    fn only_a_new_generation_of_an_object_waits_again() {
+        let key = ObjectKey::new(ObjectKind::Resource, "dept-sbj", "x");
+        let mut stamps = Stamps::default();
+        stamps.note([(&key, 1)].into_iter(), generation(1));
+        stamps.note([(&key, 1)].into_iter(), generation(2));
+        assert_eq!(stamps.of(&key, 1), Some(generation(1)));
+        stamps.note([(&key, 2)].into_iter(), generation(3));
+        assert_eq!(stamps.of(&key, 2), Some(generation(3)));
+        assert_eq!(stamps.of(&key, 1), None);
+        stamps.note([].into_iter(), generation(4));
+        assert_eq!(stamps.of(&key, 2), None);
+    }
+}

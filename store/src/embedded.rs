@@ -21,8 +21,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use redb::ReadableDatabase as _;
 use tidegate_core::session::{EndReason, Kind};
-use tidegate_core::{AccountId, Generation, SessionId, Timestamp};
+use tidegate_core::{AccountId, Generation, SessionId, Snapshot, Timestamp};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     View,
 };
 use disk::Disk;
+use publish::Published;
 use worker::{Job, Worker};
 
 /// Calls that may wait for the thread.
@@ -72,6 +74,16 @@ impl Embedded {
     /// another process has it open, [`StoreError::Medium`] or [`StoreError::Unreadable`] when it cannot be used.
     pub fn open(file: &Path, term: u64) -> StoreResult<Self> {
         Self::open_with(Disk::file(file), term, Arc::new(now))
+    }
+
+    /// What a file holds that nobody has open: the snapshot an earlier process left.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when a process has it open; otherwise as [`Embedded::open`].
+    pub fn peek(file: &Path) -> StoreResult<Option<Arc<Snapshot>>> {
+        let database = redb::ReadOnlyDatabase::open(file).map_err(disk::failed)?;
+        let transaction = database.begin_read().map_err(disk::failed)?;
+        Ok(Published::read(&transaction)?.0.snapshot())
     }
 
     fn open_with(disk: Disk, term: u64, clock: Clock) -> StoreResult<Self> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use redb::{Durability, ReadTransaction, ReadableTable as _, WriteTransaction};
 use tidegate_core::{Department, DepartmentCode, Generation, Platform, Snapshot};
 
-use super::disk::{BLOBS, Disk, MANIFESTS, NUMBERS, failed};
+use super::disk::{BLOBS, MANIFESTS, NUMBERS, failed};
 use super::worker::Worker;
 use crate::wire::v1::{Manifest, Part, decode_manifest, encode_manifest};
 use crate::wire::{self, Blobs, Digest, Packed, Previous, bounds, unreadable};
@@ -66,44 +66,42 @@ fn chunks(part: Part) -> std::ops::Range<u32> {
 
 impl Published {
     /// Reads everything. A department that cannot be read is left out and named.
-    pub(super) fn read(disk: &mut Disk) -> StoreResult<(Self, Unreadable)> {
-        disk.read(|transaction| {
-            let mut this = Self {
-                head: head(transaction)?,
-                platform: None,
-                departments: BTreeMap::new(),
-                named: HashMap::new(),
-            };
-            let mut lost = Unreadable::new();
-            let source = |part| read_part(transaction, part);
-            for stored in transaction.open_table(MANIFESTS).map_err(failed)?.iter().map_err(failed)? {
-                let (key, bytes) = stored.map_err(failed)?;
-                let manifest = decode_manifest(bytes.value());
-                for part in manifest.iter().flat_map(Manifest::parts) {
-                    *this.named.entry(part.digest).or_default() += 1;
-                }
-                let Some(code) = key.value().strip_prefix("departments/") else {
-                    match manifest.and_then(|m| Ok((wire::unpack_platform(&m, &source, None)?, m))) {
-                        Ok((value, manifest)) => {
-                            this.platform = Some(Entry { manifest, value: Arc::new(value) });
-                        }
-                        Err(error) => tracing::error!(%error, "the platform part cannot be read"),
-                    }
-                    continue;
-                };
-                let code: DepartmentCode = code.parse().map_err(unreadable)?;
-                match manifest.and_then(|m| Ok((wire::unpack_department(&code, &m, &source, None)?, m))) {
+    pub(super) fn read(transaction: &ReadTransaction) -> StoreResult<(Self, Unreadable)> {
+        let mut this = Self {
+            head: head(transaction)?,
+            platform: None,
+            departments: BTreeMap::new(),
+            named: HashMap::new(),
+        };
+        let mut lost = Unreadable::new();
+        let source = |part| read_part(transaction, part);
+        for stored in transaction.open_table(MANIFESTS).map_err(failed)?.iter().map_err(failed)? {
+            let (key, bytes) = stored.map_err(failed)?;
+            let manifest = decode_manifest(bytes.value());
+            for part in manifest.iter().flat_map(Manifest::parts) {
+                *this.named.entry(part.digest).or_default() += 1;
+            }
+            let Some(code) = key.value().strip_prefix("departments/") else {
+                match manifest.and_then(|m| Ok((wire::unpack_platform(&m, &source, None)?, m))) {
                     Ok((value, manifest)) => {
-                        this.departments.insert(code, Entry { manifest, value: Arc::new(value) });
+                        this.platform = Some(Entry { manifest, value: Arc::new(value) });
                     }
-                    Err(error) => {
-                        tracing::error!(%code, %error, "a department cannot be read");
-                        lost.insert(code, error.to_string());
-                    }
+                    Err(error) => tracing::error!(%error, "the platform part cannot be read"),
+                }
+                continue;
+            };
+            let code: DepartmentCode = code.parse().map_err(unreadable)?;
+            match manifest.and_then(|m| Ok((wire::unpack_department(&code, &m, &source, None)?, m))) {
+                Ok((value, manifest)) => {
+                    this.departments.insert(code, Entry { manifest, value: Arc::new(value) });
+                }
+                Err(error) => {
+                    tracing::error!(%code, %error, "a department cannot be read");
+                    lost.insert(code, error.to_string());
                 }
             }
-            Ok((this, lost))
-        })
+        }
+        Ok((this, lost))
     }
 
     /// The newest generation.

@@ -237,7 +237,12 @@ async fn one_file_has_one_owner() {
     let store = Embedded::open(&file, 1).expect("open");
     let second = Embedded::open(&file, 2).map(drop);
     assert!(matches!(second, Err(StoreError::Unavailable(_))), "{second:?}");
+    let peek = Embedded::peek(&file);
+    assert!(matches!(peek, Err(StoreError::Unavailable(_))), "{peek:?}");
+    store.publish(publication(&["a"])).await.expect("publish");
     store.close().await;
+    let snapshot = Embedded::peek(&file).expect("nobody has it open").expect("a snapshot");
+    assert!(snapshot.department("sbj").is_some());
     assert!(matches!(store.publish(Publication::default()).await, Err(StoreError::Unavailable(_))));
     std::fs::write(&file, b"not a store").expect("written");
     let broken = Embedded::open(&file, 2).map(drop);

@@ -63,7 +63,7 @@ impl Worker {
             transaction.open_table(disk::FAILURES).map_err(failed)?;
             Ok(())
         })?;
-        let (published, unreadable) = Published::read(&mut disk)?;
+        let (published, unreadable) = disk.read(Published::read)?;
         let (view, views) = watch::channel(View {
             snapshot: published.snapshot(),
             ended: Arc::default(),

@@ -1,0 +1,6 @@
+//! The kinds from outside: generated files, validation, conversion.
+
+mod convert;
+mod generated;
+mod support;
+mod validate;

@@ -25,7 +25,7 @@ pub const KEY_BYTES: usize = 32;
 pub const KEYS_MAX: usize = 16;
 
 /// Longest sealed value that is looked at.
-pub const SEALED_BYTES_MAX: usize = 1024;
+pub const SEALED_BYTES_MAX: usize = 1_536;
 
 /// Seconds for which one derived key seals.
 pub const SLOT_S: i64 = 3_600;

@@ -56,6 +56,11 @@ impl Markup {
         Self(format!("{open}{}{close}", Self::text(text)))
     }
 
+    /// An icon of ours.
+    pub(crate) fn from_icon(svg: String) -> Self {
+        Self(svg)
+    }
+
     /// An emphasised number or word.
     #[must_use]
     pub fn bold(text: &str) -> Self {
@@ -265,7 +270,7 @@ impl Frame {
     /// An icon, drawn into the page.
     #[must_use]
     pub fn icon(&self, name: &str) -> Markup {
-        Markup(icon::inline(name))
+        Markup::from_icon(icon::inline(name))
     }
 
     /// The address of an asset.

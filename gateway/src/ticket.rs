@@ -124,10 +124,14 @@ impl<'a> Reader<'a> {
         self.array().map(|bytes| Timestamp(i64::from_be_bytes(bytes)))
     }
 
-    pub(crate) fn text(&mut self) -> Option<&'a str> {
-        let length = usize::from(self.u8()?);
+    pub(crate) fn slice(&mut self, length: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(length)?;
         self.0 = tail;
-        std::str::from_utf8(head).ok()
+        Some(head)
+    }
+
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        let length = usize::from(self.u8()?);
+        std::str::from_utf8(self.slice(length)?).ok()
     }
 }

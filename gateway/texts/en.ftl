@@ -148,16 +148,10 @@ home-missing = Something missing? Have your unit ask the system’s owner.
 waterline-label = This session
 waterline-until = Good until { $time }, { $left } left
 waterline-progress = Time left in this session
-waterline-last = Last sign-in: { $time }
-waterline-last-failures = Last sign-in: { $time }; { $count } wrong { $number ->
-    [one] password
-   *[other] passwords
-} since
 waterline-failures = { $count } wrong { $number ->
     [one] password
    *[other] passwords
 } before this sign-in
-waterline-first = This is your first sign-in
 waterline-not-me = Not me
 left-hours = { $hours } h { $minutes } min
 left-minutes = { $minutes } min
@@ -205,7 +199,6 @@ pending-slow = The controller does not answer for now. Your new password is kept
 pending-text = This page looks again every 3 seconds.
 pending-refresh = Look again
 pending-leave = Back to sign-in
-pending-lost-title = That change is not known here
 continue-title = Signed in
 continue-word = Signed in
 continue-heading = Opening { $system }
@@ -215,7 +208,6 @@ continue-go = Open { $system }
 ## Common parts of outcome pages
 do-heading = What you can do
 who-heading = Whom to call
-who-owner = Owner: { $office }
 who-hotline = Helpline
 slip-heading = When you call, read these out
 slip-code = Code
@@ -228,7 +220,6 @@ route-permission = Permission
 route-system = System
 route-fine = Fine
 route-signed-in = Signed in
-route-not-signed-in = Not signed in
 route-stopped = Stopped here
 route-not-reached = Not reached
 route-allowed = Allowed

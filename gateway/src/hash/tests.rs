@@ -9,9 +9,9 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 /// Occupies the only thread until the sender is used.
-fn block(queue: &HashQueue) -> (mpsc::Sender<()>, Turn<()>) {
-    let (release, wait) = mpsc::channel::<()>();
-    let (started, begun) = mpsc::channel();
+fn block(queue: &HashQueue) -> (mpsc::SyncSender<()>, Turn<()>) {
+    let (release, wait) = mpsc::sync_channel::<()>(1);
+    let (started, begun) = mpsc::sync_channel(1);
     let turn = queue
         .submit("blocker", move || {
             started.send(()).unwrap();
@@ -39,7 +39,7 @@ fn a_hash_is_verified_and_nothing_else_is() {
 fn departments_take_turns() {
     let queue = HashQueue::start(1).unwrap();
     let (release, blocker) = block(&queue);
-    let (done, results) = mpsc::channel();
+    let (done, results) = mpsc::sync_channel(6);
     let submit = |department: &'static str, index: usize| {
         let done = done.clone();
         queue.submit(department, move || done.send((department, index)).unwrap()).unwrap()

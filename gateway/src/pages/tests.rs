@@ -64,7 +64,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         id: id.to_owned(),
         title: title.to_owned(),
         description: "参保登记、缴费申报、待遇核定".to_owned(),
-        icon: Markup(icon::inline(icon)),
+        icon: Markup::from_icon(icon::inline(icon)),
         href: "https://shebao-sbzx.localhost/".to_owned(),
         why,
     };

@@ -1,0 +1,189 @@
+//! Cookies: the session as the browser carries it, and the few preferences beside it.
+//!
+//! ```text
+//!  session cookie = seal(Cookie, audience, version 1 | seen 8 | renewed 8 | view 1 | failures 1 | ticket)
+//! ```
+//!
+//! All are `__Host-`: Secure, one host, path `/`. The session cookie is sealed for the portal or for one
+//! resource, so one taken to another host opens there for nobody.
+
+use http::{HeaderMap, HeaderValue, header};
+use tidegate_core::session::Ticket;
+use tidegate_core::{Code, Lang, Timestamp};
+
+use crate::keys::{Purpose, Ring, SealError};
+use crate::ticket::{self, Reader, Writer};
+
+#[cfg(test)]
+mod tests;
+
+/// What the names of all our cookies begin with; the proxy forwards none of them.
+pub const PREFIX: &str = "__Host-tidegate";
+
+/// For whom a session cookie on the portal host is sealed; on a resource host it is the resource's id.
+pub const PORTAL: &str = "portal";
+
+/// The session.
+pub const SESSION: &str = "__Host-tidegate";
+
+/// The nonce of a handshake in progress, on a resource host.
+pub const NONCE: &str = "__Host-tidegate-nonce";
+
+/// The department this computer logs in to.
+pub const DEPARTMENT: &str = "__Host-tidegate-department";
+
+/// Language and size of text.
+pub const VIEW: &str = "__Host-tidegate-view";
+
+/// A login or password change that waits.
+pub const WAIT: &str = "__Host-tidegate-wait";
+
+/// Longest cookie header that is searched.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// Longest value of a session cookie, sealed and in base64.
+pub const SESSION_BYTES_MAX: usize = 512;
+
+/// How long a browser remembers a preference.
+const PREFERENCE_S: u32 = 400 * 24 * 3_600;
+
+const VERSION: u8 = 1;
+
+/// How somebody likes pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Language; `None` follows the browser.
+    pub lang: Option<Lang>,
+    /// Large text.
+    pub large: bool,
+}
+
+/// What a session cookie says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// When its owner last asked for something.
+    pub seen: Timestamp,
+    /// When the portal last vouched for it; on the portal itself, the login.
+    pub renewed: Timestamp,
+    /// How pages look on hosts without the preference cookie.
+    pub view: View,
+    /// Wrong passwords before this login, since the one before it.
+    pub failures: u8,
+}
+
+impl Session {
+    /// The cookie's value for `audience`.
+    pub fn seal(&self, ring: &Ring, audience: &str, now: Timestamp) -> Result<String, SealError> {
+        ring.seal_text(Purpose::Cookie, audience.as_bytes(), &self.to_bytes(), now)
+    }
+
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer(Vec::with_capacity(ticket::TICKET_BYTES_MAX + 19));
+        out.u8(VERSION);
+        out.time(self.seen);
+        out.time(self.renewed);
+        out.u8(self.view.byte());
+        out.u8(self.failures);
+        out.bytes(&ticket::to_bytes(&self.ticket));
+        out.0
+    }
+
+    /// What `value`, presented to `audience`, says.
+    pub fn open(ring: &Ring, audience: &str, value: &str) -> Result<Self, Code> {
+        if value.len() > SESSION_BYTES_MAX {
+            return Err(Code::TicketInvalid);
+        }
+        Self::from_bytes(&ring.open_text(Purpose::Cookie, audience.as_bytes(), value)?)
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Code> {
+        let mut reader = Reader(bytes);
+        let mut head = || {
+            (reader.u8()? == VERSION).then_some(())?;
+            Some((reader.time()?, reader.time()?, View::from_byte(reader.u8()?)?, reader.u8()?))
+        };
+        let (seen, renewed, view, failures) = head().ok_or(Code::TicketInvalid)?;
+        Ok(Self { ticket: ticket::open_bytes(reader.rest())?, seen, renewed, view, failures })
+    }
+}
+
+impl View {
+    fn byte(self) -> u8 {
+        let lang = match self.lang {
+            None => 0,
+            Some(Lang::ZhCn) => 1,
+            Some(Lang::En) => 2,
+        };
+        lang | if self.large { 4 } else { 0 }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        let lang = match byte & 3 {
+            0 => None,
+            1 => Some(Lang::ZhCn),
+            2 => Some(Lang::En),
+            _ => return None,
+        };
+        (byte < 8).then_some(Self { lang, large: byte & 4 != 0 })
+    }
+
+    /// The preference in a request's cookies.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let byte = find(headers, VIEW).and_then(|value| value.parse().ok());
+        byte.and_then(Self::from_byte).unwrap_or_default()
+    }
+
+    /// The cookie that keeps it.
+    #[must_use]
+    pub fn cookie(self) -> HeaderValue {
+        set(VIEW, &self.byte().to_string(), Some(PREFERENCE_S))
+    }
+}
+
+/// The cookie that keeps the department of this computer; `code` is a department code.
+#[must_use]
+pub fn department(code: &str) -> HeaderValue {
+    set(DEPARTMENT, code, Some(PREFERENCE_S))
+}
+
+/// The value of the cookie called `name`.
+#[must_use]
+pub fn find<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut searched = 0;
+    for header in headers.get_all(header::COOKIE) {
+        searched += header.len();
+        if searched > HEADER_BYTES_MAX {
+            return None;
+        }
+        let Ok(text) = header.to_str() else { continue };
+        for pair in text.split(';') {
+            if let Some((found, value)) = pair.trim().split_once('=')
+                && found == name
+            {
+                return Some(value);
+            }
+        }
+    }
+    None
+}
+
+/// A cookie of ours. `value` has only characters cookies may have; without `seconds` it lives as long as
+/// the browser.
+#[must_use]
+pub fn set(name: &str, value: &str, seconds: Option<u32>) -> HeaderValue {
+    let mut text = format!("{name}={value}; Path=/; Secure; HttpOnly; SameSite=Lax");
+    if let Some(seconds) = seconds {
+        text.push_str(&format!("; Max-Age={seconds}"));
+    }
+    // Names are constants and values base64 or ids; anything else is not sent at all.
+    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static(""))
+}
+
+/// Takes a cookie of ours away.
+#[must_use]
+pub fn clear(name: &str) -> HeaderValue {
+    set(name, "", Some(0))
+}

@@ -1,0 +1,215 @@
+//! Who is asking: from a request's cookie to an account that may go on.
+//!
+//! ```text
+//!  cookie -- open (AEAD) --> ticket, seen -- core::session::check --> Live | Ended(reason) | Behind
+//!             |                                  ^ snapshot, ended list, staleness
+//!             +-- per-shard cache: what was opened and checked under this generation
+//! ```
+//!
+//! No gateway owns a session: any gateway of the pool opens the cookie and comes to the same answer.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use tidegate_core::policy::{Device, Subject};
+use tidegate_core::session::{Check, EndReason, Ticket, check};
+use tidegate_core::{Account, Code, Department, Generation, SessionId, Timestamp};
+use tidegate_policy_engine::PreparedSubject;
+use tidegate_store::View;
+
+use crate::cookie;
+use crate::shared::ShardContext;
+
+/// Most sessions a shard keeps opened.
+const CACHE_MAX: usize = 4_096;
+
+/// How long a request waits for a snapshot its ticket knows of.
+const BEHIND_WAIT: Duration = Duration::from_secs(1);
+
+/// Seconds after which the cookie says anew when its owner was last seen.
+pub const RESEAL_S: i64 = 60;
+
+/// A session that was opened and may go on.
+pub struct Opened {
+    /// What the cookie says.
+    pub cookie: cookie::Session,
+    /// The account as the snapshot of `generation` has it.
+    pub account: Arc<Account>,
+    /// The account's department.
+    pub department: Arc<Department>,
+    /// The first instant at which time alone ends the session.
+    pub until: Timestamp,
+    /// The same without the idle limit.
+    pub absolute: Timestamp,
+    /// The subject as the policy engine takes it; `None` when it is too large for any rule to look at.
+    pub subject: Option<PreparedSubject>,
+    /// Where the computer is.
+    pub source: IpAddr,
+    generation: Generation,
+}
+
+impl Opened {
+    /// The ticket.
+    #[must_use]
+    pub fn ticket(&self) -> &Ticket {
+        &self.cookie.ticket
+    }
+
+    /// The session's name.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.cookie.ticket.session
+    }
+}
+
+/// What became of a request's cookie.
+pub enum Auth {
+    /// Go on.
+    Live(Rc<Opened>),
+    /// No cookie (`NoSession`), or one that does not open (`TicketInvalid`).
+    Nobody(Code),
+    /// The session is over.
+    Ended(Ended),
+    /// This gateway has not caught up: 503, try again.
+    Behind,
+}
+
+/// A session that is over, and whose it was.
+pub struct Ended {
+    /// Why.
+    pub reason: EndReason,
+    /// The ticket.
+    pub ticket: Ticket,
+}
+
+/// Sessions opened lately on one shard, by cookie.
+#[derive(Default)]
+pub struct Cache {
+    opened: HashMap<Box<str>, (Box<str>, Rc<Opened>)>,
+}
+
+impl Cache {
+    fn get(&self, value: &str, audience: &str, source: IpAddr, generation: Generation) -> Option<Rc<Opened>> {
+        let (meant_for, opened) = self.opened.get(value)?;
+        let same = **meant_for == *audience && opened.source == source && opened.generation == generation;
+        same.then(|| Rc::clone(opened))
+    }
+
+    fn put(&mut self, value: &str, audience: &str, opened: &Rc<Opened>) {
+        if self.opened.len() >= CACHE_MAX && !self.opened.contains_key(value) {
+            // Only cookies that opened get here, so a full cache means many people, not an attack:
+            // starting over costs each of them one opening.
+            self.opened.clear();
+        }
+        self.opened.insert(value.into(), (audience.into(), Rc::clone(opened)));
+    }
+
+    /// How many sessions are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.opened.len()
+    }
+
+    /// Whether none is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.opened.is_empty()
+    }
+}
+
+/// Judges the session cookie in `headers`, presented to `audience` (the portal or a resource) from
+/// `source`.
+pub async fn authenticate(ctx: &ShardContext, headers: &HeaderMap, audience: &str, source: IpAddr) -> Auth {
+    let Some(value) = cookie::find(headers, cookie::SESSION) else { return Auth::Nobody(Code::NoSession) };
+    let mut views = ctx.views();
+    let first = judge(ctx, &views.borrow_and_update().clone(), value, audience, source);
+    if !matches!(first, Auth::Behind) {
+        return first;
+    }
+    let caught_up = async {
+        while views.changed().await.is_ok() {
+            let again = judge(ctx, &views.borrow_and_update().clone(), value, audience, source);
+            if !matches!(again, Auth::Behind) {
+                return again;
+            }
+        }
+        Auth::Behind
+    };
+    tokio::time::timeout(BEHIND_WAIT, caught_up).await.unwrap_or(Auth::Behind)
+}
+
+fn judge(ctx: &ShardContext, view: &View, value: &str, audience: &str, source: IpAddr) -> Auth {
+    let now = ctx.now();
+    let Some(snapshot) = &view.snapshot else { return Auth::Behind };
+    let over = |reason, ticket: &Ticket| Auth::Ended(Ended { reason, ticket: ticket.clone() });
+    let cached = ctx.sessions().borrow().get(value, audience, source, snapshot.generation);
+    if let Some(opened) = cached {
+        let ticket = opened.ticket();
+        if let Some(reason) = view.ended.get(&opened.id()) {
+            return over(*reason, ticket);
+        }
+        if now.since(view.fresh_at) >= ctx.end_sessions_s() {
+            return over(EndReason::GatewayStale, ticket);
+        }
+        if now < opened.until {
+            return Auth::Live(opened);
+        }
+        // Time has passed a limit: ask again which one.
+    }
+    let Ok(cookie) = cookie::Session::open(ctx.ring(), audience, value) else {
+        return Auth::Nobody(Code::TicketInvalid);
+    };
+    let ended = view.ended.get(&cookie.ticket.session).copied();
+    match check(&cookie.ticket, cookie.seen, ended, snapshot, now) {
+        Check::Ended(reason) => over(reason, &cookie.ticket),
+        Check::Behind => Auth::Behind,
+        Check::Live { .. } if now.since(view.fresh_at) >= ctx.end_sessions_s() => {
+            over(EndReason::GatewayStale, &cookie.ticket)
+        }
+        Check::Live { account, department, until } => {
+            let absolute = cookie
+                .ticket
+                .absolute_end
+                .min(cookie.ticket.issued.plus(i64::from(department.session.absolute_s)))
+                .min(account.standing(now).holds_until);
+            let subject = PreparedSubject::new(&subject(&cookie.ticket, &account, source)).ok();
+            let generation = snapshot.generation;
+            let opened =
+                Rc::new(Opened { cookie, account, department, until, absolute, subject, source, generation });
+            ctx.sessions().borrow_mut().put(value, audience, &opened);
+            Auth::Live(opened)
+        }
+    }
+}
+
+/// Who asks, as rules see it.
+#[must_use]
+pub fn subject(ticket: &Ticket, account: &Account, source: IpAddr) -> Subject {
+    Subject {
+        department: ticket.account.department.clone(),
+        name: account.name.clone(),
+        uid: account.source.uid.clone(),
+        unit: account.person.unit.clone(),
+        groups: account.person.groups.clone(),
+        attributes: account.person.attributes.clone(),
+        device: Device::Browser,
+        factors: ticket.factors,
+        source: source.to_canonical(),
+    }
+}
+
+/// The cookie to send along with any answer, when the one presented is a minute old.
+#[must_use]
+pub fn reseal(ctx: &ShardContext, opened: &Opened, audience: &str) -> Option<HeaderValue> {
+    let now = ctx.now();
+    if now.since(opened.cookie.seen) < RESEAL_S {
+        return None;
+    }
+    let renewed = cookie::Session { seen: now, ..opened.cookie.clone() };
+    let value = renewed.seal(ctx.ring(), audience, now).ok()?;
+    Some(cookie::set(cookie::SESSION, &value, None))
+}

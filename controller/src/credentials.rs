@@ -41,6 +41,9 @@ pub struct Record {
     password: Option<Box<str>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     history: Vec<Box<str>>,
+    /// Seconds since 1970 at which the password was set.
+    #[serde(default)]
+    password_at: i64,
     #[serde(default)]
     must_change: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +93,8 @@ pub struct Observed {
     pub session_generation: i64,
     /// The object's request for a new code; honoured when larger than the last one honoured.
     pub reissue: u64,
+    /// Days after which the account's department wants a new password; 0 for never.
+    pub password_max_age_days: u16,
 }
 
 /// A record after a step, and what became different.
@@ -130,6 +135,7 @@ impl Record {
             epoch: u64::try_from(seen.at.0).unwrap_or(0).max(1),
             password: None,
             history: Vec::new(),
+            password_at: 0,
             must_change: false,
             activation: None,
             issues: 0,
@@ -162,6 +168,7 @@ impl Record {
             record.activation = None;
             effects.push(Effect::CodeWithdrawn);
         }
+        record.must_change |= seen.at >= self.password_due(seen.password_max_age_days);
         // An expired code is not followed by another by itself: 72 hours would mean nothing.
         let first = self.issues == 0 && self.password.is_none();
         let again = seen.reissue > self.reissued;
@@ -220,6 +227,7 @@ impl Record {
             // The present password counts as one of those that may not be used again.
             record.history.truncate(Credential::HISTORY_MAX - 1);
         }
+        record.password_at = now.0;
         record.must_change = false;
         record.epoch = self.epoch.saturating_add(1);
         let mut step = record.counted_since(self, effects);
@@ -280,8 +288,16 @@ impl Record {
 
     /// When time alone changes the record next.
     #[must_use]
-    pub fn holds_until(&self) -> Timestamp {
-        self.activation.as_ref().map_or(Timestamp::NEVER, |activation| Timestamp(activation.until))
+    pub fn holds_until(&self, password_max_age_days: u16) -> Timestamp {
+        let due = if self.must_change { Timestamp::NEVER } else { self.password_due(password_max_age_days) };
+        self.activation.as_ref().map_or(due, |activation| due.min(activation.until()))
+    }
+
+    fn password_due(&self, max_age_days: u16) -> Timestamp {
+        match (&self.password, max_age_days) {
+            (None, _) | (_, 0) => Timestamp::NEVER,
+            (Some(_), days) => Timestamp(self.password_at).plus(i64::from(days) * 86_400),
+        }
     }
 
     /// Raises the version when anything gateways are told became different.

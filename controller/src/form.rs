@@ -1,13 +1,18 @@
-//! Objects after validation, in core's words: what a build starts from.
+//! Objects after validation, each with what it means or why it means nothing: what a build starts from.
 
 use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::Value;
-use tidegate_core::policy::Policy;
-use tidegate_core::{Account, Code, Department, DepartmentCode, Localized, Resource, Source, Zone};
+use tidegate_core::{Code, Source};
+use tidegate_crd::Violation;
 
 use crate::objects::ObjectKey;
+
+pub use tidegate_crd::convert::{Form, Pool, Rules, User, department_of};
+
+/// Violations a refusal spells out.
+const SPELT_OUT_MAX: usize = 5;
 
 /// Every object of one reading, each with what became of it.
 pub type Items = BTreeMap<ObjectKey, Item>;
@@ -19,58 +24,10 @@ pub struct Item {
     pub source: Source,
     /// Its spec as written, kept as last good form when it is accepted.
     pub spec: Value,
+    /// Every single thing that is wrong with it as written.
+    pub violations: Vec<Violation>,
     /// What it means, or why it cannot be used.
     pub form: Result<Form, Refusal>,
-}
-
-/// What an accepted object means.
-#[derive(Clone, Debug)]
-pub enum Form {
-    /// Settings of a department, without people, systems or rules.
-    Department(Box<Department>),
-    /// An account.
-    VpnUser(Box<User>),
-    /// A business system.
-    Resource(Box<Resource>),
-    /// A department's rules.
-    AccessPolicy(Rules),
-    /// Guardrails of the platform.
-    ClusterAccessPolicy(Rules),
-    /// Settings of the pool.
-    VpnGateway(Pool),
-}
-
-/// The rules of one policy object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rules {
-    /// Written in the rule language.
-    Written(Policy),
-    /// A program of the department's own.
-    Module,
-}
-
-/// An account as its object has it, credentials apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct User {
-    /// The account; its credential is filled in by the build.
-    pub account: Account,
-    /// Who asked for it.
-    pub requested_by: Box<str>,
-    /// The Kubernetes user the account belongs to, if there is one.
-    pub kubernetes_user: Option<Box<str>>,
-    /// A higher number than before voids every ticket.
-    pub session_generation: i64,
-    /// A higher number than before asks for a new activation code.
-    pub reissue: u64,
-}
-
-/// What a VpnGateway says about the pool.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pool {
-    /// Name of the service, on every page.
-    pub title: Localized,
-    /// Zone in which guardrail schedules are read, when the object names one.
-    pub zone: Option<Zone>,
 }
 
 /// Why an object, or a part of one, is not in force as written.
@@ -80,13 +37,33 @@ pub struct Refusal {
     pub code: Code,
     /// A sentence with the field, the value and what to write instead.
     pub message: String,
+    /// The field; empty for the object as a whole.
+    pub path: String,
 }
 
 impl Refusal {
     /// A refusal.
     #[must_use]
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into() }
+        Self { code, message: message.into(), path: String::new() }
+    }
+
+    /// What several violations come to; the first gives the code.
+    #[must_use]
+    pub fn of(violations: &[Violation]) -> Option<Self> {
+        let first = violations.first()?;
+        let mut message = String::new();
+        for violation in violations.iter().take(SPELT_OUT_MAX) {
+            let text = violation.to_string();
+            let text = text.strip_prefix(&format!("{} ", first.code)).unwrap_or(&text);
+            let between = if message.is_empty() { "" } else { "; " };
+            // Writing to a String cannot fail.
+            let _ = write!(message, "{between}{text}");
+        }
+        if let Some(more) = violations.len().checked_sub(SPELT_OUT_MAX).filter(|more| *more > 0) {
+            let _ = write!(message, "; and {more} more");
+        }
+        Some(Self { code: first.code, message, path: first.path.clone() })
     }
 
     /// The code as a condition's reason, for example `FourEyes`.
@@ -100,10 +77,4 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.message)
     }
-}
-
-/// The department a namespace belongs to: `dept-<code>`.
-#[must_use]
-pub fn department_of(namespace: &str) -> Option<DepartmentCode> {
-    namespace.strip_prefix("dept-")?.parse().ok()
 }

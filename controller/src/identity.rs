@@ -6,11 +6,12 @@
 //! epoch. Entries lie in `STATE/uids/<kind>.json`, written before anything that uses a new UID is
 //! published.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tidegate_core::{Code, Source, Timestamp, Uid};
 
 use crate::digest::{hex, sha256};
@@ -34,11 +35,11 @@ pub struct Register {
 pub struct Sighting<'a> {
     /// Which object.
     pub key: &'a ObjectKey,
-    /// Its spec in any deterministic form; a difference raises the generation. `None` when the object
-    /// is there but could not be read: nothing is learnt about its spec.
-    pub spec: Option<&'a [u8]>,
-    /// Whether the spec says that the person left.
-    pub left: bool,
+    /// Its spec; a difference raises the generation. `None` when the object is there but could not be
+    /// read: nothing is learnt about its spec.
+    pub spec: Option<&'a Value>,
+    /// Whether the spec is valid: only then it is a promise that later specs have to keep.
+    pub valid: bool,
 }
 
 /// What a round of reading changed.
@@ -60,9 +61,21 @@ struct Entry {
     /// Seconds since 1970 at which it was missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vanished: Option<i64>,
-    /// Whether it ever said that the person left: that is final.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    left: bool,
+    /// The fields later specs are held against, as the newest valid spec had them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    held: Map<String, Value>,
+    /// The approval as it stands, and since when, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    approval: Option<(Value, i64)>,
+}
+
+/// The fields of a spec that may not change, or only in one direction.
+fn held_fields(kind: ObjectKind) -> &'static [&'static str] {
+    match kind {
+        ObjectKind::Department => &["code"],
+        ObjectKind::VpnUser => &["requestedBy", "state", "sessionGeneration"],
+        _ => &[],
+    }
 }
 
 impl Register {
@@ -94,7 +107,7 @@ impl Register {
     ) -> Result<Round, StateError> {
         let mut present = BTreeSet::new();
         for sighting in seen {
-            self.sight(&sighting)?;
+            self.sight(&sighting, now)?;
             present.insert(sighting.key);
         }
         let mut round = Round::default();
@@ -124,28 +137,27 @@ impl Register {
         Ok(round)
     }
 
-    fn sight(&mut self, sighting: &Sighting<'_>) -> Result<(), StateError> {
-        let digest = sighting.spec.map(|spec| hex(&sha256(spec)));
+    fn sight(&mut self, sighting: &Sighting<'_>, now: Timestamp) -> Result<(), StateError> {
         let kind = sighting.key.kind;
-        let Some(entry) = self.entries.get_mut(sighting.key) else {
-            let entry = Entry {
-                uid: new_uid()?,
-                generation: 1,
-                spec: digest.unwrap_or_default(),
-                vanished: None,
-                left: sighting.left,
-            };
-            self.entries.insert(sighting.key.clone(), entry);
-            self.unsaved.insert(kind);
-            return Ok(());
+        let entry = match self.entries.entry(sighting.key.clone()) {
+            btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            btree_map::Entry::Vacant(place) => {
+                self.unsaved.insert(kind);
+                place.insert(Entry::new(new_uid()?))
+            }
         };
         let before = entry.clone();
         entry.vanished = None;
-        entry.left |= sighting.left;
-        if let Some(digest) = digest.filter(|digest| *digest != entry.spec) {
-            // The first readable form of an object that was unreadable so far is its first generation.
-            entry.generation += i64::from(!entry.spec.is_empty());
-            entry.spec = digest;
+        if let Some(spec) = sighting.spec {
+            let digest = hex(&sha256(spec.to_string().as_bytes()));
+            if digest != entry.spec {
+                // The first readable form of an object that was unreadable so far is its first generation.
+                entry.generation += i64::from(!entry.spec.is_empty());
+                entry.spec = digest;
+            }
+            if sighting.valid {
+                entry.learn(kind, spec, now);
+            }
         }
         if *entry != before {
             self.unsaved.insert(kind);
@@ -160,10 +172,23 @@ impl Register {
         Some(Source { uid: entry.uid.parse().ok()?, generation: entry.generation })
     }
 
-    /// Whether the object ever said that the person left.
+    /// The fields an object's next spec is held against, in the shape of a spec; `None` for a new object.
+    #[must_use]
+    pub fn held(&self, key: &ObjectKey) -> Option<Value> {
+        let entry = self.entries.get(key)?;
+        (!entry.held.is_empty()).then(|| Value::Object(entry.held.clone()))
+    }
+
+    /// Whether the object ever said that the person left: that is final.
     #[must_use]
     pub fn left(&self, key: &ObjectKey) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.left)
+        self.entries.get(key).is_some_and(|entry| entry.held.get("state") == Some(&Value::from("Left")))
+    }
+
+    /// Since when the account's approval is as it is.
+    #[must_use]
+    pub fn approved_since(&self, key: &ObjectKey) -> Option<Timestamp> {
+        self.entries.get(key)?.approval.as_ref().map(|(_, since)| Timestamp(*since))
     }
 
     /// Whether anything waits to be stored.
@@ -189,6 +214,34 @@ impl Register {
             self.unsaved.remove(&kind);
         }
         Ok(())
+    }
+}
+
+impl Entry {
+    fn new(uid: String) -> Self {
+        Self { uid, generation: 1, spec: String::new(), vanished: None, held: Map::new(), approval: None }
+    }
+
+    /// Takes note of what a valid spec promises. What left stays so.
+    fn learn(&mut self, kind: ObjectKind, spec: &Value, now: Timestamp) {
+        let left = self.held.get("state") == Some(&Value::from("Left"));
+        for field in held_fields(kind) {
+            match spec.get(field) {
+                _ if left && *field == "state" => {}
+                Some(value) => {
+                    self.held.insert((*field).to_owned(), value.clone());
+                }
+                None => {
+                    self.held.remove(*field);
+                }
+            }
+        }
+        if kind == ObjectKind::VpnUser {
+            self.approval = spec.get("approval").map(|approval| match self.approval.take() {
+                Some((before, since)) if before == *approval => (before, since),
+                _ => (approval.clone(), now.0),
+            });
+        }
     }
 }
 
@@ -222,6 +275,7 @@ fn new_uid() -> Result<String, StateError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
     use tempfile::tempdir;
 
     use super::*;
@@ -232,11 +286,8 @@ mod tests {
         ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", name)
     }
 
-    fn round(register: &mut Register, seen: &[(&ObjectKey, Option<&str>, bool)], now: Timestamp) -> Round {
-        let seen: Vec<_> = seen
-            .iter()
-            .map(|(key, spec, left)| Sighting { key, spec: spec.map(str::as_bytes), left: *left })
-            .collect();
+    fn round(register: &mut Register, seen: &[(&ObjectKey, Option<Value>)], now: Timestamp) -> Round {
+        let seen = seen.iter().map(|(key, spec)| Sighting { key, spec: spec.as_ref(), valid: true });
         register.observe(seen, now).unwrap()
     }
 
@@ -252,39 +303,36 @@ mod tests {
 
     #[test]
     fn a_change_of_spec_raises_the_generation_and_keeps_the_uid() {
-        let dir = tempdir().unwrap();
-        let state = State::open(dir.path()).unwrap();
-        let mut register = Register::load(&state).unwrap();
+        let mut register = Register::default();
         let li = key("li");
-        round(&mut register, &[(&li, Some("a"), false)], NOW);
+        round(&mut register, &[(&li, None)], NOW);
+        assert_eq!(register.source(&li).unwrap().generation, 1);
+        round(&mut register, &[(&li, Some(json!({"a": 1})))], NOW);
         let first = register.source(&li).unwrap();
         assert_eq!(first.generation, 1);
-        round(&mut register, &[(&li, Some("a"), false)], NOW);
-        assert_eq!(register.source(&li).unwrap(), first);
-        round(&mut register, &[(&li, None, false)], NOW);
+        round(&mut register, &[(&li, None)], NOW);
         assert_eq!(register.source(&li).unwrap(), first, "an unreadable object teaches nothing");
-        round(&mut register, &[(&li, Some("b"), false)], NOW);
+        round(&mut register, &[(&li, Some(json!({"a": 2})))], NOW);
         let second = register.source(&li).unwrap();
         assert_eq!((second.uid, second.generation), (first.uid, 2));
     }
 
     #[test]
     fn who_vanishes_is_told_once_kept_for_a_while_and_then_forgotten() {
-        let dir = tempdir().unwrap();
-        let state = State::open(dir.path()).unwrap();
-        let mut register = Register::load(&state).unwrap();
+        let mut register = Register::default();
         let li = key("li");
-        round(&mut register, &[(&li, Some("a"), false)], NOW);
+        let there = [(&li, Some(json!({"a": 1})))];
+        round(&mut register, &there, NOW);
         let source = register.source(&li).unwrap();
         let gone = round(&mut register, &[], NOW.plus(1));
         assert_eq!(gone.vanished, [(li.clone(), source.uid.clone())]);
         assert_eq!(round(&mut register, &[], NOW.plus(2)), Round::default());
-        round(&mut register, &[(&li, Some("a"), false)], NOW.plus(3));
+        round(&mut register, &there, NOW.plus(3));
         assert_eq!(register.source(&li).unwrap(), source);
         round(&mut register, &[], NOW.plus(4));
         let later = round(&mut register, &[], NOW.plus(4 + KEPT_DAYS * 86_400));
         assert_eq!(later.forgotten, [(li.clone(), source.uid.clone())]);
-        round(&mut register, &[(&li, Some("a"), false)], NOW);
+        round(&mut register, &there, NOW);
         assert_ne!(register.source(&li).unwrap().uid, source.uid);
     }
 
@@ -292,10 +340,40 @@ mod tests {
     fn having_left_is_never_unsaid() {
         let mut register = Register::default();
         let li = key("li");
-        round(&mut register, &[(&li, Some("a"), true)], NOW);
+        round(&mut register, &[(&li, Some(json!({"state": "Left"})))], NOW);
         round(&mut register, &[], NOW);
-        round(&mut register, &[(&li, Some("b"), false)], NOW);
+        round(&mut register, &[(&li, Some(json!({"state": "Active"})))], NOW);
         assert!(register.left(&li));
+    }
+
+    #[test]
+    fn only_valid_specs_are_promises() {
+        let mut register = Register::default();
+        let li = key("li");
+        let spec = json!({"requestedBy": "wang", "sessionGeneration": 3, "request": {}});
+        round(&mut register, &[(&li, Some(spec))], NOW);
+        let held = json!({"requestedBy": "wang", "sessionGeneration": 3});
+        assert_eq!(register.held(&li), Some(held.clone()));
+        let invalid = json!({"requestedBy": "somebody else"});
+        let seen = Sighting { key: &li, spec: Some(&invalid), valid: false };
+        register.observe([seen], NOW).unwrap();
+        assert_eq!(register.held(&li), Some(held));
+        assert_eq!(register.source(&li).unwrap().generation, 2);
+        assert_eq!(register.held(&key("new")), None);
+    }
+
+    #[test]
+    fn an_approval_counts_from_when_it_was_first_seen_as_it_is() {
+        let mut register = Register::default();
+        let li = key("li");
+        let approved = |by: &str, unit: &str| Some(json!({"approval": {"by": by}, "unit": unit}));
+        round(&mut register, &[(&li, Some(json!({})))], NOW);
+        assert_eq!(register.approved_since(&li), None);
+        round(&mut register, &[(&li, approved("zhang", "a"))], NOW.plus(1));
+        round(&mut register, &[(&li, approved("zhang", "b"))], NOW.plus(2));
+        assert_eq!(register.approved_since(&li), Some(NOW.plus(1)));
+        round(&mut register, &[(&li, approved("sun", "b"))], NOW.plus(3));
+        assert_eq!(register.approved_since(&li), Some(NOW.plus(3)));
     }
 
     #[test]
@@ -304,7 +382,8 @@ mod tests {
         let state = State::open(dir.path()).unwrap();
         let mut register = Register::load(&state).unwrap();
         let (li, department) = (key("li"), ObjectKey::new(ObjectKind::Department, "", "sbj"));
-        round(&mut register, &[(&li, Some("a"), true), (&department, Some("d"), false)], NOW);
+        let spec = json!({"state": "Left", "approval": {"by": "zhang"}});
+        round(&mut register, &[(&li, Some(spec)), (&department, Some(json!({"code": "sbj"})))], NOW);
         assert!(register.has_unsaved());
         register.save(&state).unwrap();
         assert!(!register.has_unsaved());

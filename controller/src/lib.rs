@@ -12,6 +12,7 @@ pub mod build;
 pub mod credentials;
 mod digest;
 pub mod events;
+pub mod explain;
 pub mod form;
 pub mod identity;
 pub mod intake;

@@ -7,51 +7,7 @@ use crate::digest::{hex, sha256};
 /// Longest file name made from an object's name, without its suffix.
 const FILE_STEM_MAX: usize = 200;
 
-/// The kinds of object that count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ObjectKind {
-    /// A department.
-    Department,
-    /// A person's account.
-    VpnUser,
-    /// A business system.
-    Resource,
-    /// A department's rules.
-    AccessPolicy,
-    /// The platform's guardrails.
-    ClusterAccessPolicy,
-    /// A pool of gateways.
-    VpnGateway,
-    /// A campaign of reviews.
-    Recertification,
-}
-
-impl ObjectKind {
-    /// All kinds.
-    pub const ALL: [Self; 7] = [
-        Self::Department,
-        Self::VpnUser,
-        Self::Resource,
-        Self::AccessPolicy,
-        Self::ClusterAccessPolicy,
-        Self::VpnGateway,
-        Self::Recertification,
-    ];
-
-    /// The kind as manifests write it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Department => "Department",
-            Self::VpnUser => "VpnUser",
-            Self::Resource => "Resource",
-            Self::AccessPolicy => "AccessPolicy",
-            Self::ClusterAccessPolicy => "ClusterAccessPolicy",
-            Self::VpnGateway => "VpnGateway",
-            Self::Recertification => "Recertification",
-        }
-    }
-}
+pub use tidegate_crd::Kind as ObjectKind;
 
 /// Which object is meant: kind, namespace (empty for cluster-scoped kinds) and name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -9,6 +9,7 @@ use tidegate_core::{
     Account, AccountId, AccountName, AccountState, Code, DepartmentCode, Person as CorePerson, Timestamp, Uid,
 };
 
+use crate::build::Parts;
 use crate::credentials::{Effect, Observed, Vault};
 use crate::form::{Form, Item, Items, Refusal, User, department_of};
 use crate::identity::Register;
@@ -92,9 +93,12 @@ fn person(
         Refusal::new(Code::SchemaViolation, format!("metadata.name {:?}: {error}", key.name))
     })?;
     let id = AccountId { department, name: name.clone() };
+    // Also an object that cannot be used does not unsay that the person left.
+    let left = register.left(key);
+    let state = if left { AccountState::Left } else { AccountState::Invalid };
     let denied = |refusal: Refusal| Person {
         key: key.clone(),
-        account: unusable(item, name, AccountState::Invalid),
+        account: unusable(item, name.clone(), state),
         refusal: Some(refusal),
         session_generation: 0,
         reissue: 0,
@@ -106,7 +110,7 @@ fn person(
     };
     let mut account = Account { source: item.source.clone(), credential: None, ..user.account.clone() };
     let mut refusal = None;
-    if register.left(key) && account.state != AccountState::Left {
+    if left && account.state != AccountState::Left {
         account.state = AccountState::Left;
         refusal = Some(Refusal::new(
             Code::AccountLeftFinal,
@@ -170,6 +174,7 @@ fn unusable(item: &Item, name: AccountName, state: AccountState) -> Account {
 /// alone changes a standing or a record next.
 pub fn observe(
     people: &People,
+    parts: &Parts,
     vault: &mut Vault,
     state: &State,
     now: Timestamp,
@@ -178,17 +183,22 @@ pub fn observe(
     let mut holds_until = Timestamp::NEVER;
     let present: BTreeSet<&Uid> = people.by_id.values().map(|person| &person.account.source.uid).collect();
     vault.miss(&present, now);
+    let ages: BTreeMap<&DepartmentCode, u16> =
+        parts.departments().map(|(code, settings)| (code, settings.login.password_max_age_days)).collect();
     for (id, person) in &people.by_id {
+        let password_max_age_days = ages.get(&id.department).copied().unwrap_or(0);
         let standing = person.account.standing(now);
         let seen = Observed {
             at: now,
             standing: standing.denied.is_none(),
             session_generation: person.session_generation,
             reissue: person.reissue,
+            password_max_age_days,
         };
         let uid = &person.account.source.uid;
         effects.extend(vault.observe(state, id, uid, &seen).into_iter().map(|effect| (id.clone(), effect)));
-        let record = vault.record(uid).map_or(Timestamp::NEVER, |record| record.holds_until());
+        let record =
+            vault.record(uid).map_or(Timestamp::NEVER, |record| record.holds_until(password_max_age_days));
         holds_until = holds_until.min(standing.holds_until).min(record);
     }
     (effects, holds_until)

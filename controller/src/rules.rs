@@ -9,7 +9,10 @@ use std::sync::Arc;
 use tidegate_core::policy::{Mode, Policy};
 use tidegate_core::{Code, DepartmentCode, PolicyModule, PolicyState};
 
+use tidegate_policy_compiler as compiler;
+
 use crate::build::Part;
+use crate::digest::sha256;
 use crate::form::{Form, Refusal, Rules};
 use crate::last_good::Good;
 use crate::objects::ObjectKey;
@@ -172,6 +175,106 @@ fn settle(candidates: &[Candidate], mut compile: impl FnMut(&[&Policy]) -> Attem
     }
 }
 
-fn attempt(_scope: &Scope, _policies: &[&Policy]) -> Attempt {
-    Attempt { state: PolicyState::Absent, refused: Vec::new() }
+/// Asks the compiler. It would leave a refused rule out and go on; we let its whole policy fall back,
+/// since an allow without the deny beside it is not what its author wrote.
+fn attempt(scope: &Scope, policies: &[&Policy]) -> Attempt {
+    let policies: Vec<Policy> = policies.iter().map(|policy| (*policy).clone()).collect();
+    let scope = match scope {
+        Scope::Platform => compiler::Scope::Platform,
+        Scope::Department(code) => compiler::Scope::Department(code.clone()),
+    };
+    let output = compiler::compile(&compiler::Input { scope, policies: &policies });
+    let refused = output.problems.iter().map(|problem| (problem.policy.clone(), refusal(problem, &policies)));
+    let refused = refused.collect();
+    let state = if output.rules.is_empty() {
+        PolicyState::Absent
+    } else {
+        PolicyState::Module(Arc::new(PolicyModule {
+            digest: sha256(&output.wasm),
+            wasm: output.wasm.into(),
+            rules: output.rules,
+        }))
+    };
+    Attempt { state, refused }
+}
+
+/// A compiler's problem with the field it is about.
+fn refusal(problem: &compiler::Problem, policies: &[Policy]) -> Refusal {
+    let fault = &problem.fault;
+    let found = policies.iter().find(|policy| policy.name == problem.policy).and_then(|policy| {
+        let index = policy.rules.iter().position(|rule| rule.name == problem.rule)?;
+        Some((index, policy.rules.get(index)?))
+    });
+    let Some((index, rule)) = found else {
+        return Refusal::new(fault.code, format!("{}; {}", fault.message, fault.fix));
+    };
+    let when = rule.when.as_deref().filter(|_| fault.span.is_some());
+    let path = format!("spec.rules[{index}].{}", if when.is_some() { "when" } else { "match" });
+    let place = when.and_then(|when| fault.place(when)).map_or_else(String::new, |place| {
+        format!(", line {}, column {} of the expression", place.line, place.column)
+    });
+    let message = format!("{path} of rule {:?}{place}: {}; {}", rule.name, fault.message, fault.fix);
+    Refusal { code: fault.code, message, path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(name: &str, generation: i64) -> (Rules, Good) {
+        let policy = Policy {
+            name: name.into(),
+            target: tidegate_core::policy::Target::Platform,
+            mode: Mode::Enforce,
+            rules: Vec::new(),
+        };
+        let source = tidegate_core::Source { uid: name.parse().unwrap(), generation };
+        (Rules::Written(policy), Good { source, spec: generation.into() })
+    }
+
+    fn candidate(name: &str, newest: Option<i64>, kept: Option<i64>) -> Candidate {
+        Candidate {
+            key: ObjectKey::new(crate::objects::ObjectKind::AccessPolicy, "dept-sbj", name),
+            newest: newest.map(|generation| policy(name, generation)),
+            kept: kept.map(|generation| policy(name, generation)),
+        }
+    }
+
+    /// Settles with a compiler that refuses the `refused` policies the first so many times it sees them.
+    fn settled(candidates: &[Candidate], refused: &[(&str, usize)]) -> (Vec<(String, i64)>, usize) {
+        let mut left: BTreeMap<&str, usize> = refused.iter().copied().collect();
+        let ruling = settle(candidates, |policies| {
+            let mut refused = Vec::new();
+            for policy in policies {
+                if let Some(times) = left.get_mut(&*policy.name).filter(|times| **times > 0) {
+                    *times -= 1;
+                    refused.push((policy.name.clone(), Refusal::new(Code::RuleCost, "")));
+                }
+            }
+            Attempt { state: PolicyState::Absent, refused }
+        });
+        let in_force = ruling
+            .last_good
+            .iter()
+            .map(|(key, good)| (key.name.to_string(), good.source.generation))
+            .collect();
+        (in_force, ruling.refusals.len())
+    }
+
+    #[test]
+    fn each_policy_falls_back_by_itself() {
+        let all = [
+            candidate("a", Some(2), Some(1)),
+            candidate("b", Some(2), None),
+            candidate("c", None, Some(1)),
+            candidate("d", None, None),
+        ];
+        let force = |entries: &[(&str, i64)]| {
+            entries.iter().map(|(name, generation)| ((*name).to_owned(), *generation)).collect::<Vec<_>>()
+        };
+        assert_eq!(settled(&all, &[]), (force(&[("a", 2), ("b", 2), ("c", 1)]), 0));
+        assert_eq!(settled(&all, &[("a", 1)]), (force(&[("a", 1), ("b", 2), ("c", 1)]), 1));
+        assert_eq!(settled(&all, &[("a", 2), ("b", 1)]), (force(&[("c", 1)]), 2));
+        assert_eq!(settled(&all, &[("c", 9)]), (force(&[("a", 2), ("b", 2)]), 1));
+    }
 }

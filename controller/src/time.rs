@@ -16,3 +16,8 @@ pub fn now() -> Timestamp {
 pub fn rfc3339(at: Timestamp) -> String {
     jiff::Timestamp::from_second(at.0).map_or_else(|_| "never".to_owned(), |at| at.to_string())
 }
+
+/// The year of an instant in UTC.
+pub(crate) fn year(at: Timestamp) -> i16 {
+    jiff::Timestamp::from_second(at.0).map_or(0, |at| jiff::tz::Offset::UTC.to_datetime(at).year())
+}

@@ -68,11 +68,10 @@ impl World {
     }
 
     fn items(&mut self, now: Timestamp) -> Items {
-        let specs: Vec<_> = self.written.iter().map(|(key, (spec, _))| (key, spec.to_string())).collect();
-        let left = |key: &ObjectKey| matches!(self.written.get(key), Some((_, Ok(Form::VpnUser(user)))) if user.account.state == AccountState::Left);
-        let seen: Vec<_> = specs
+        let seen: Vec<_> = self
+            .written
             .iter()
-            .map(|(key, spec)| Sighting { key, spec: Some(spec.as_bytes()), left: left(key) })
+            .map(|(key, (spec, form))| Sighting { key, spec: Some(spec), valid: form.is_ok() })
             .collect();
         self.register.observe(seen, now).unwrap();
         self.written
@@ -80,7 +79,7 @@ impl World {
             .map(|(key, (spec, form))| {
                 let source = self.register.source(key).unwrap();
                 let form = form.clone().map(|form| with_source(form, &source));
-                (key.clone(), Item { source, spec: spec.clone(), form })
+                (key.clone(), Item { source, spec: spec.clone(), violations: Vec::new(), form })
             })
             .collect()
     }
@@ -94,7 +93,7 @@ impl World {
             known.map(|(_, form)| with_source(form.clone(), source)).ok_or(Refusal::new(Code::NotYaml, ""))
         });
         let people = people(&items, &parts.codes(), &self.register);
-        people::observe(&people, &mut self.vault, &self.state, now);
+        people::observe(&people, &parts, &mut self.vault, &self.state, now);
         let lost =
             losses(&self.published, &parts.codes(), &existing_resources(&items), &people, &self.vault, now);
         assert!(self.vault.save(&self.state).is_empty());

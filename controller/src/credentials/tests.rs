@@ -15,7 +15,7 @@ fn code(issue: u64) -> Digest {
 }
 
 fn seen(standing: bool) -> Observed {
-    Observed { at: NOW, standing, session_generation: 0, reissue: 0 }
+    Observed { at: NOW, standing, session_generation: 0, reissue: 0, password_max_age_days: 0 }
 }
 
 fn uid() -> Uid {
@@ -55,7 +55,7 @@ fn the_first_code_comes_with_standing_and_lasts_its_hours() {
     assert_eq!(approved.effects, [Effect::StandingRegained, Effect::CodeIssued]);
     let until = approved.record.activation().unwrap().until();
     assert_eq!(until, NOW.plus(72 * 3_600));
-    assert_eq!(approved.record.holds_until(), until);
+    assert_eq!(approved.record.holds_until(0), until);
 
     let before = approved.record.observe(&Observed { at: until.plus(-1), ..seen(true) }, code);
     assert_eq!(before.effects, []);
@@ -135,13 +135,27 @@ fn the_last_five_passwords_are_known() {
 }
 
 #[test]
+fn an_old_password_must_be_changed_from_its_day_on() {
+    let record = activated();
+    let aged = |days: i64| Observed { at: NOW.plus(days * 86_400), password_max_age_days: 90, ..seen(true) };
+    assert_eq!(record.holds_until(90), NOW.plus(90 * 86_400));
+    assert!(!record.observe(&aged(89), code).record.published().must_change);
+    let due = record.observe(&aged(90), code).record;
+    assert!(due.published().must_change);
+    assert_eq!(due.epoch, record.epoch, "the sessions go on");
+    assert_eq!(due.holds_until(90), Timestamp::NEVER);
+    let changed = due.intend(&change(2, due.version, 1), NOW.plus(90 * 86_400)).unwrap().record;
+    assert!(!changed.published().must_change);
+}
+
+#[test]
 fn the_json_form_is_stable() {
     let record = activated();
     let text = serde_json::to_string(&record).unwrap();
     assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     assert_eq!(
         text,
-        r#"{"version":3,"epoch":1760000001,"password":"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$0","mustChange":false,"issues":1,"reissued":0,"sessionGeneration":0,"standing":true,"settled":[{"intent":"00000000000000000000000000000001","version":3}]}"#
+        r#"{"version":3,"epoch":1760000001,"password":"$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$0","passwordAt":1760000000,"mustChange":false,"issues":1,"reissued":0,"sessionGeneration":0,"standing":true,"settled":[{"intent":"00000000000000000000000000000001","version":3}]}"#
     );
     assert!(!format!("{record:?}").contains("argon2"));
 }
@@ -258,7 +272,7 @@ proptest! {
             let after = match step {
                 Move::Wait(seconds) => { now = now.plus(i64::from(seconds)); continue; }
                 Move::Observe { standing, session_generation, reissue } =>
-                    record.observe(&Observed { at: now, standing, session_generation, reissue }, code),
+                    record.observe(&Observed { at: now, standing, session_generation, reissue, ..seen(true) }, code),
                 Move::Activate { id, stale, good } => {
                     let version = record.version - u64::from(stale);
                     let digest = if good { code(record.issues) } else { code(200) };

@@ -86,7 +86,13 @@ impl Vault {
             .collect();
         for uid in missing {
             let Some(slot) = self.slots.get(&uid) else { continue };
-            let gone = Observed { at: now, standing: false, session_generation: 0, reissue: 0 };
+            let gone = Observed {
+                at: now,
+                standing: false,
+                session_generation: 0,
+                reissue: 0,
+                password_max_age_days: 0,
+            };
             // Without standing no code is made.
             let (department, step) = (slot.department.clone(), slot.record.observe(&gone, |_| [0; 32]));
             self.take(&department, &uid, step);

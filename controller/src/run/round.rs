@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_core::{AccountId, Timestamp};
+use tidegate_core::{AccountId, Code, Timestamp};
 use tidegate_store::audit::{AuditLog, Event, ObjectRef, Record};
 use tidegate_store::{Change, Publication, Store, StoreError};
 use tokio::time::Instant;
@@ -16,7 +16,7 @@ use crate::credentials::{Effect, Vault};
 use crate::events::{ControllerEvent, Object, Problem, Teller};
 use crate::form::{Items, Refusal, department_of};
 use crate::identity::{Register, Round};
-use crate::intake::{self, Reading};
+use crate::intake::{self, Intake, Reading};
 use crate::last_good::LastGood;
 use crate::metrics::Metrics;
 use crate::objects::{ObjectKey, ObjectKind};
@@ -37,6 +37,7 @@ pub(super) struct Controller<S> {
     pub(super) limit: Limit,
     audit: Option<AuditLog>,
     settings: Settings,
+    intake: Intake,
     register: Register,
     last_good: LastGood,
     ledger: Ledger,
@@ -100,6 +101,7 @@ impl<S: Store> Controller<S> {
             limit: Limit::default(),
             audit,
             settings,
+            intake: Intake::default(),
             register,
             last_good,
             ledger,
@@ -139,14 +141,15 @@ impl<S: Store> Controller<S> {
 
     async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<Timestamp, Unfinished> {
         // Who is who.
-        let missed =
-            self.register.observe(reading.sightings(), now).map_err(|error| self.state_failed(&error))?;
-        let items = intake::items(reading, &self.register);
-        let parts = parts(&items, &self.last_good, intake::reread);
+        let taken = self.intake.take(reading, &mut self.register, now);
+        let (items, missed) = taken.map_err(|error| self.state_failed(&error))?;
+        let parts = parts(&items, &self.last_good, |key, source, spec| {
+            intake::reread(key, source, spec, &reading.config_maps, now)
+        });
         let people = people::people(&items, &parts.codes(), &self.register);
 
         // Who may be, and since when not.
-        let (effects, holds_until) = people::observe(&people, &mut self.vault, &self.state, now);
+        let (effects, holds_until) = people::observe(&people, &parts, &mut self.vault, &self.state, now);
 
         // What is taken away is in force before anything waits for disk or compiler.
         let resources = existing_resources(&items);
@@ -282,14 +285,18 @@ impl<S: Store> Controller<S> {
         let mut problems: BTreeSet<Problem> = reading.problems.iter().cloned().collect();
         for (key, item) in items {
             let refusal = refusals.get(key);
-            let origin = reading.origin(key);
-            if let Some(refusal) = refusal {
-                problems.insert(Problem {
-                    code: refusal.code.id(),
-                    object: key.to_string(),
-                    origin: origin.clone(),
-                    message: refusal.message.clone(),
-                });
+            problems.extend(item.violations.iter().map(|violation| {
+                let text = violation.to_string();
+                let message = text.split_once(' ').map_or(text.as_str(), |(_, message)| message);
+                problem(violation.code, key, reading.place(key, &violation.path), message)
+            }));
+            if let Some(refusal) = refusal.filter(|_| item.violations.is_empty()) {
+                problems.insert(problem(
+                    refusal.code,
+                    key,
+                    reading.place(key, &refusal.path),
+                    &refusal.message,
+                ));
             }
             let generation = item.source.generation;
             let last = self.ledger.last(key);
@@ -312,7 +319,7 @@ impl<S: Store> Controller<S> {
                         namespace: key.namespace.clone(),
                         name: key.name.clone(),
                         generation,
-                        origin: origin.into(),
+                        origin: reading.place(key, "").into(),
                     },
                     refused: refusal.map(|refusal| (refusal.code, refusal.message.as_str().into())),
                 },
@@ -388,6 +395,10 @@ impl<S: Store> Controller<S> {
         }
         Unfinished
     }
+}
+
+fn problem(code: Code, key: &ObjectKey, origin: String, message: &str) -> Problem {
+    Problem { code: code.id(), object: key.to_string(), origin, message: message.to_owned() }
 }
 
 /// A round that did not come to its end; why has been told.

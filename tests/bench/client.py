@@ -63,6 +63,24 @@ class Demo:
         return self.process.pid
 
 
+class Up(Demo):
+    """A running `tidegate up` on a folder; its events go to a file."""
+
+    def __init__(self, binary, arguments, events, deadline_s=60):
+        with open(events, "w") as sink:
+            self.process = subprocess.Popen([binary, "up", *arguments, "-o", "json"], stdout=sink, text=True)
+        end = time.monotonic() + deadline_s
+        while time.monotonic() < end and self.process.poll() is None:
+            with open(events) as lines:
+                for line in lines:
+                    if line.endswith("\n") and json.loads(line).get("event") == "serving":
+                        self.ready = json.loads(line)
+                        return
+            time.sleep(0.05)
+        self.__exit__()
+        raise SystemExit("bench: the gateway did not become ready")
+
+
 class Browser:
     """One person's browser."""
 

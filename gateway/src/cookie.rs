@@ -5,7 +5,7 @@
 //! ```
 //!
 //! All are `__Host-`: Secure, one host, path `/`. The session cookie is sealed for the portal or for one
-//! resource, so one taken to another host opens there for nobody.
+//! resource host, so one taken to another host opens there for nobody.
 
 use http::{HeaderMap, HeaderValue, header};
 use tidegate_core::session::Ticket;
@@ -20,7 +20,7 @@ mod tests;
 /// What the names of all our cookies begin with; the proxy forwards none of them.
 pub const PREFIX: &str = "__Host-tidegate";
 
-/// For whom a session cookie on the portal host is sealed; on a resource host it is the resource's id.
+/// For whom a session cookie on the portal host is sealed; on a resource host it is that host.
 pub const PORTAL: &str = "portal";
 
 /// The session.

@@ -13,7 +13,6 @@
 
 mod account;
 mod home;
-pub mod resource;
 mod response;
 
 use std::net::IpAddr;
@@ -39,7 +38,7 @@ use crate::shared::ShardContext;
 
 pub(crate) use home::title;
 pub use response::Answer;
-pub(crate) use response::{asset, redirect, render, with_cookie};
+pub(crate) use response::{asset, json, redirect, render, with_cookie};
 
 /// Everything about one request that pages are made from.
 #[derive(Clone)]
@@ -57,7 +56,7 @@ pub(crate) struct Visit<'a> {
     /// The query's fields.
     pub(crate) query: Form,
     /// The portal's origin, on resource hosts; empty on the portal itself.
-    portal: String,
+    pub(crate) portal: String,
 }
 
 /// A request body that a form can be read from.
@@ -89,7 +88,7 @@ pub async fn handle<B: FormBody>(
 
 impl<'a> Visit<'a> {
     /// A visit as it arrives.
-    fn new(ctx: &'a ShardContext, parts: &'a Parts, source: IpAddr, request: &'a str) -> Self {
+    pub(crate) fn new(ctx: &'a ShardContext, parts: &'a Parts, source: IpAddr, request: &'a str) -> Self {
         Self {
             ctx,
             parts,
@@ -157,7 +156,7 @@ impl<'a> Visit<'a> {
         if self.parts.method != Method::POST {
             return self.problem(Code::MethodRefused, About::default());
         }
-        if !guard::is_own(&self.parts.headers, &self.ctx.portal_origin()) {
+        if !guard::is_own(&self.parts.headers, self.ctx.portal_origin()) {
             return self.problem(Code::FormForeign, About::default());
         }
         let collected = match Limited::new(body, FORM_BYTES_MAX).collect().await {

@@ -121,7 +121,7 @@ impl Cache {
     }
 }
 
-/// Judges the session cookie in `headers`, presented to `audience` (the portal or a resource) from
+/// Judges the session cookie in `headers`, presented to `audience` (the portal or a resource host) from
 /// `source`.
 pub async fn authenticate(ctx: &ShardContext, headers: &HeaderMap, audience: &str, source: IpAddr) -> Auth {
     let Some(value) = cookie::find(headers, cookie::SESSION) else { return Auth::Nobody(Code::NoSession) };

@@ -1,112 +1,95 @@
 //! A resource host before and instead of forwarding: its session, the handshake, the pages of refusal.
 //!
 //! ```text
-//!  proxy -- enter() --> Entrance::Go(session, cookie) --> decide, forward
-//!                   \-> Entrance::Stop(answer)            a redirect, a page, or 401 for a script
-//!        -- refused(), failed() --> the page, or its code as JSON
+//!  proxy -- admit() --> Admission::Go(session, cookie) --> decide, forward
+//!                   \-> Admission::Answer               a redirect, a page, or 401 for a script
+//!        -- refuse() --> the page of a code, or the code alone for a script
 //! ```
 
-use std::net::IpAddr;
-use std::rc::Rc;
+use std::net::{IpAddr, Ipv4Addr};
 
+use http::StatusCode;
 use http::request::Parts;
-use http::{HeaderValue, StatusCode};
-use tidegate_core::{Code, Denial, Department, DepartmentCode, Resource, ResourceId, Timestamp};
+use tidegate_core::{Code, ResourceId, Timestamp};
 
-use super::{Answer, Visit, asset, redirect, response, title, with_cookie};
 use crate::cookie;
 use crate::handshake::{self, ENTER, GO, Grant, RENEW_S, Start};
 use crate::login::form::encode;
 use crate::pages::outcome::{About, Desk, status};
-use crate::pages::{Nav, assets};
+use crate::pages::{Nav, Phone, assets};
+use crate::portal::{Answer, Visit, asset, json, redirect, title, with_cookie};
 use crate::session::{self, Auth, Opened};
-use crate::shared::ShardContext;
+use crate::shared::{Admission, ShardContext};
 
-/// Whether a request to a resource host goes on.
-pub enum Entrance {
-    /// It goes on, as this session; the cookie belongs on whatever is answered.
-    Go(Rc<Opened>, Option<HeaderValue>),
-    /// It is answered with this and not forwarded.
-    Stop(Box<Answer>),
-}
-
-/// Lets a request to the host of `resource` in, or says what to answer.
-pub async fn enter(
+/// Lets a request to `host`, the host of `resource`, in, or says what to answer.
+pub(crate) async fn admit(
     ctx: &ShardContext,
     parts: &Parts,
     resource: &ResourceId,
+    host: &str,
     source: IpAddr,
     request: &str,
-) -> Entrance {
+) -> Admission {
     let visit = visit(ctx, parts, source, request);
     let path = parts.uri.path();
     if path == ENTER {
-        return Entrance::Stop(Box::new(accept(&visit, resource)));
+        return Admission::Answer(accept(&visit, resource, host));
     }
     if path.starts_with(assets::OWN_PREFIX) {
         let answer = assets::at(path).map_or_else(
             || refusal(&visit, None, Code::PageUnknown, About::default()),
             |found| asset(found, true),
         );
-        return Entrance::Stop(Box::new(answer));
+        return Admission::Answer(answer);
     }
-    let audience = resource.to_string();
     let navigation = handshake::is_navigation(&parts.method, &parts.headers);
-    let stop = |answer| Entrance::Stop(Box::new(answer));
-    match session::authenticate(ctx, &parts.headers, &audience, source).await {
+    match session::authenticate(ctx, &parts.headers, host, source).await {
         Auth::Live(opened) => {
             if navigation && ctx.now().since(opened.cookie.renewed) >= RENEW_S {
-                return stop(start(&visit, resource, Some(&opened)));
+                return Admission::Answer(start(&visit, resource, Some(&opened)));
             }
-            let cookie = session::reseal(ctx, &opened, &audience);
-            Entrance::Go(opened, cookie)
+            let cookie = session::reseal(ctx, &opened, host);
+            Admission::Go(opened, cookie)
         }
         // A session that ended here may have a successor at the portal, which also says why it ended.
-        Auth::Nobody(_) | Auth::Ended(_) if navigation => stop(start(&visit, resource, None)),
-        Auth::Nobody(code) => stop(code_only(code)),
-        Auth::Ended(ended) => stop(code_only(ended.reason.code())),
+        Auth::Nobody(_) | Auth::Ended(_) if navigation => Admission::Answer(start(&visit, resource, None)),
+        Auth::Nobody(code) => Admission::Answer(code_only(code)),
+        Auth::Ended(ended) => Admission::Answer(code_only(ended.reason.code())),
         Auth::Behind => {
             let code = if visit.snapshot.is_none() { Code::NoSnapshot } else { Code::SnapshotBehind };
-            stop(refusal(&visit, None, code, About::default()))
+            Admission::Answer(refusal(&visit, None, code, About::default()))
         }
     }
 }
 
-/// The answer to a request that the decision refused.
-#[must_use]
-pub fn refused(
-    ctx: &ShardContext,
-    parts: &Parts,
-    opened: &Opened,
-    resource: &ResourceId,
-    denial: &Denial,
-    request: &str,
-) -> Answer {
-    let visit = visit(ctx, parts, opened.source, request);
-    let about = about(&visit, resource, Some(denial), denial.opens_at);
-    refusal(&visit, Some(opened), denial.reason.code(), about)
-}
-
-/// The answer to a request that was allowed, or nearly, and yet could not be carried out: `code` of the
-/// 4xxx family.
-#[must_use]
-pub fn failed(
+/// The answer to a request that was refused, or allowed and yet could not be carried out.
+pub(crate) fn refuse(
     ctx: &ShardContext,
     parts: &Parts,
     opened: Option<&Opened>,
-    source: IpAddr,
     resource: Option<&ResourceId>,
     code: Code,
+    opens_at: Option<Timestamp>,
     request: &str,
 ) -> Answer {
-    let visit = visit(ctx, parts, source, request);
-    let about = resource.map_or_else(About::default, |resource| about(&visit, resource, None, None));
+    let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let visit = visit(ctx, parts, opened.map_or(nowhere, |opened| opened.source), request);
+    let mut about = resource.map_or_else(About::default, |resource| about(&visit, resource));
+    about.opens_at = opens_at;
+    if let (Code::MemberVeto, Some(opened)) = (code, opened) {
+        // What one's own department refuses, its own desk explains.
+        let (own, lang) = (&opened.department, visit.lang());
+        about.desk = Some(Desk {
+            office: own.title.get(lang).to_owned(),
+            phone: Phone::new(&own.hotline.phone, own.hotline.hours.get(lang)),
+        });
+    }
     refusal(&visit, opened, code, about)
 }
 
 fn visit<'a>(ctx: &'a ShardContext, parts: &'a Parts, source: IpAddr, request: &'a str) -> Visit<'a> {
     let mut visit = Visit::new(ctx, parts, source, request);
-    visit.portal = ctx.portal_origin();
+    visit.portal = ctx.portal_origin().to_owned();
     visit
 }
 
@@ -127,15 +110,15 @@ fn start(visit: &Visit<'_>, resource: &ResourceId, opened: Option<&Opened>) -> A
 }
 
 /// Takes the portal's word and makes it this host's session.
-fn accept(visit: &Visit<'_>, resource: &ResourceId) -> Answer {
+fn accept(visit: &Visit<'_>, resource: &ResourceId, host: &str) -> Answer {
     let nonce = cookie::find(&visit.parts.headers, cookie::NONCE);
     let grant = Grant::accept(visit.ctx.ring(), visit.query.get("g"), resource, nonce, visit.now);
     let Ok((session, target)) = grant else {
-        return visit.problem(Code::HandshakeInvalid, about(visit, resource, None, None));
+        return visit.problem(Code::HandshakeInvalid, about(visit, resource));
     };
-    match session.seal(visit.ctx.ring(), &resource.to_string(), visit.now) {
+    match session.seal(visit.ctx.ring(), host, visit.now) {
         Ok(value) => with_cookie(redirect(&target), cookie::set(cookie::SESSION, &value, None)),
-        Err(_) => visit.problem(Code::HandshakeInvalid, about(visit, resource, None, None)),
+        Err(_) => visit.problem(Code::HandshakeInvalid, about(visit, resource)),
     }
 }
 
@@ -171,22 +154,16 @@ fn code_only(code: Code) -> Answer {
         StatusCode::OK => StatusCode::FORBIDDEN,
         status => status,
     };
-    response::json(status, format!("{{\"code\":\"{code}\",\"message\":\"{}\"}}", code.title()))
+    json(status, format!("{{\"code\":\"{code}\",\"message\":\"{}\"}}", code.title()))
 }
 
-fn about(visit: &Visit<'_>, id: &ResourceId, denial: Option<&Denial>, opens_at: Option<Timestamp>) -> About {
+fn about(visit: &Visit<'_>, id: &ResourceId) -> About {
     let lang = visit.lang();
     let found = visit.snapshot.as_ref().and_then(|snapshot| snapshot.resource(id));
     let Some((owner, resource)) = found else { return About::default() };
-    let (owner, resource): (&Department, &Resource) = (owner, resource);
-    // What the own department refuses, its own desk explains.
-    let other = denial.and_then(|denial| denial.department.as_ref()).filter(|code| **code != owner.code);
-    let desk = match other.and_then(|code: &DepartmentCode| visit.department(code.as_str())) {
-        Some(department) => Desk {
-            office: department.title.get(lang).to_owned(),
-            phone: crate::pages::Phone::new(&department.hotline.phone, department.hotline.hours.get(lang)),
-        },
-        None => Desk::of(resource, owner.title.get(lang), lang),
-    };
-    About { system: Some(title(resource, lang)), desk: Some(desk), opens_at, login: String::new() }
+    About {
+        system: Some(title(resource, lang)),
+        desk: Some(Desk::of(resource, owner.title.get(lang), lang)),
+        ..About::default()
+    }
 }

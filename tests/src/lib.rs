@@ -1,1 +1,15 @@
-//! Proof of the rest: tidy, edges, real parts.
+//! What the test binaries of this package share.
+//!
+//! - [`tree`]: the files of the repository
+//! - [`findings`]: failing with everything that is wrong, in sentences
+//! - [`manifest`]: YAML documents as JSON values, folders of manifests as objects
+//! - [`wait`]: waiting for a condition, with a deadline
+//! - [`process`]: programs that end with the test
+//! - [`control_plane`]: a real etcd and Kubernetes API server on loopback
+
+pub mod control_plane;
+pub mod findings;
+pub mod manifest;
+pub mod process;
+pub mod tree;
+pub mod wait;

@@ -1,0 +1,150 @@
+//! A real etcd and Kubernetes API server on loopback, with certificates of their own, for one test.
+
+use std::io::Write as _;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::process::Process;
+use crate::tree::root;
+use crate::wait;
+
+mod certificates;
+
+/// How long the API server may take to be ready; it needs 4 s on an idle machine.
+const READY: Duration = Duration::from_secs(120);
+
+/// How often to try other ports when somebody else took one first.
+const TRIES: u32 = 5;
+
+/// A running control plane; dropping it stops both programs and removes what they wrote.
+#[derive(Debug)]
+pub struct ControlPlane {
+    kubectl: PathBuf,
+    // Fields drop in this order: the API server goes before its store, and both before their files.
+    api: Process,
+    etcd: Process,
+    files: tempfile::TempDir,
+}
+
+/// The directory of the real programs, or why they are not there.
+///
+/// # Errors
+///
+/// When one has not been built; the message has the command that builds it.
+pub fn binaries() -> Result<PathBuf, String> {
+    let found = Command::new(root().join("tests/tools/binaries")).arg("--find").output();
+    let found = found.map_err(|error| error.to_string())?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if found.status.success() { Ok(text(&found.stdout).into()) } else { Err(text(&found.stderr)) }
+}
+
+/// A control plane, or nothing after having said aloud what is missing.
+///
+/// # Panics
+///
+/// When it does not start; and with `CI` set also when its programs are missing, so that a skipped test
+/// never looks like a passed one where it counts.
+#[must_use]
+pub fn start_or_skip() -> Option<ControlPlane> {
+    match binaries() {
+        Ok(binaries) => Some(ControlPlane::start(&binaries).unwrap_or_else(|error| panic!("{error}"))),
+        Err(missing) if std::env::var_os("CI").is_some() => panic!("{missing}"),
+        Err(missing) => {
+            eprintln!("SKIPPED: {missing}");
+            None
+        }
+    }
+}
+
+impl ControlPlane {
+    /// Starts both programs and waits until the API server is ready.
+    ///
+    /// # Errors
+    ///
+    /// When one does not start or is not ready in time; the message has the end of its log.
+    pub fn start(binaries: &Path) -> Result<Self, String> {
+        let mut last = String::new();
+        for _ in 0..TRIES {
+            match Self::try_start(binaries) {
+                Err(error) if error.contains("address already in use") => last = error,
+                other => return other,
+            }
+        }
+        Err(last)
+    }
+
+    fn try_start(binaries: &Path) -> Result<Self, String> {
+        let said = |error: std::io::Error| error.to_string();
+        let files = tempfile::tempdir().map_err(said)?;
+        let path = |name: &str| files.path().join(name).display().to_string();
+        let (store, port) = (free_port().map_err(said)?, free_port().map_err(said)?);
+        certificates::write(files.path(), port).map_err(|error| format!("certificates: {error}"))?;
+
+        let mut etcd = Command::new(binaries.join("etcd"));
+        etcd.arg(format!("--data-dir={}", path("etcd")))
+            .arg(format!("--listen-client-urls=http://127.0.0.1:{store}"))
+            .arg(format!("--advertise-client-urls=http://127.0.0.1:{store}"))
+            .args(["--listen-peer-urls=http://127.0.0.1:0", "--unsafe-no-fsync", "--log-level=warn"]);
+        let etcd = Process::start("etcd", files.path(), &mut etcd).map_err(said)?;
+
+        let mut api = Command::new(binaries.join("kube-apiserver"));
+        api.arg(format!("--etcd-servers=http://127.0.0.1:{store}"))
+            .arg(format!("--secure-port={port}"))
+            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
+            .args(["--endpoint-reconciler-type=none", "--authorization-mode=RBAC"])
+            .args(["--service-cluster-ip-range=10.96.0.0/16"])
+            .args(["--service-account-issuer=https://kubernetes.default.svc"])
+            .arg(format!("--service-account-key-file={}", path("accounts.pub")))
+            .arg(format!("--service-account-signing-key-file={}", path("accounts.key")))
+            .arg(format!("--client-ca-file={}", path("ca.crt")))
+            .arg(format!("--tls-cert-file={}", path("server.crt")))
+            .arg(format!("--tls-private-key-file={}", path("server.key")))
+            .arg(format!("--cert-dir={}", path("generated")));
+        let api = Process::start("kube-apiserver", files.path(), &mut api).map_err(said)?;
+
+        let mut plane = Self { kubectl: binaries.join("kubectl"), api, etcd, files };
+        plane.wait_ready()?;
+        Ok(plane)
+    }
+
+    fn wait_ready(&mut self) -> Result<(), String> {
+        // A program that ended will never be ready: that is an answer, not a reason to ask again.
+        let ready = wait::until("the API server is ready", READY, || {
+            if let Err(ended) = self.etcd.still_runs().and_then(|()| self.api.still_runs()) {
+                return Ok(Err(ended));
+            }
+            self.kubectl(&["get", "--raw", "/readyz"], "").map(|_| Ok(()))
+        });
+        ready.map_err(|error| format!("{error}\n{}", self.api.log_tail()))?
+    }
+
+    /// Runs kubectl as the cluster's administrator, with this standard input.
+    ///
+    /// # Errors
+    ///
+    /// When it fails, with what it wrote to standard error.
+    pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let said = |error: std::io::Error| format!("kubectl: {error}");
+        let mut child = Command::new(&self.kubectl)
+            .env("KUBECONFIG", self.files.path().join("kubeconfig"))
+            .env("HOME", self.files.path())
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(said)?;
+        // It reads all of its input before it writes more than a pipe holds. One that ended early says why below.
+        let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
+        let output = child.wait_with_output().map_err(said)?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+}
+
+/// A port nobody listens on at this moment.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

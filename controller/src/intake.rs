@@ -87,6 +87,7 @@ pub struct Intake {
 #[derive(Debug)]
 struct Judged {
     value: Arc<Value>,
+    found_wrong: Vec<Violation>,
     /// What the spec was held against, if it was found wanting.
     held: Option<Value>,
     violations: Vec<Violation>,
@@ -148,9 +149,9 @@ impl Intake {
     fn judge(&mut self, key: &ObjectKey, found: &Found, register: &Register) {
         let held = register.held(key);
         if let Some(judged) = self.known.get(key)
-            && judged.value == found.value
+            && (Arc::ptr_eq(&judged.value, &found.value) || judged.value == found.value)
             && (judged.violations.is_empty() || judged.held == held)
-            && found.violations.is_empty()
+            && judged.found_wrong == found.violations
         {
             return;
         }
@@ -160,7 +161,13 @@ impl Intake {
         } else {
             found.violations.clone()
         };
-        let judged = Judged { value: Arc::clone(&found.value), held, violations, meaning: None };
+        let judged = Judged {
+            value: Arc::clone(&found.value),
+            found_wrong: found.violations.clone(),
+            held,
+            violations,
+            meaning: None,
+        };
         self.known.insert(key.clone(), judged);
     }
 }

@@ -1,0 +1,5 @@
+//! The controller as a whole: a real state directory, a real store, real threads.
+
+mod loops;
+mod manifests;
+mod world;

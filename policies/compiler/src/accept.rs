@@ -197,6 +197,12 @@ fn fields(m: &Match) -> Result<(), Fault> {
     list("groups", &m.groups)?;
     if let Departments::Listed(departments) = &m.departments {
         list("departments", departments)?;
+        if departments.is_empty() {
+            return Err(bad_match(
+                "departments names nobody",
+                "remove it for the own people, or write [\"*\"]",
+            ));
+        }
     }
     list("resources", &m.resources)?;
     texts("labels", m.labels.iter().flat_map(|(key, value)| [&**key, &**value]))?;

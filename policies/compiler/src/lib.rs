@@ -8,13 +8,14 @@
 mod accept;
 mod code;
 mod data;
-// explain
-// generate
+pub mod explain;
+#[doc(hidden)]
+pub mod generate;
 pub mod limits;
 mod lower;
 mod module;
 mod problem;
-// reference
+pub mod reference;
 mod tables;
 mod tree;
 pub mod when;

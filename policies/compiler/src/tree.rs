@@ -193,11 +193,11 @@ fn most_values(of: u32) -> usize {
     }
 }
 
-/// How many values of a dimension a request usually has.
+/// How many values of a dimension a request usually has that some rule names.
 fn usual_values(of: u32) -> u64 {
     match of {
-        dimension::GROUP => 8,
-        dimension::LABEL | dimension::ATTRIBUTE => 4,
+        dimension::GROUP => 4,
+        dimension::LABEL | dimension::ATTRIBUTE => 2,
         _ => 1,
     }
 }

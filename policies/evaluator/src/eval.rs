@@ -219,10 +219,7 @@ impl<'a> Machine<'a, '_> {
             op::ENDS_WITH => self.two_texts(|text, part| {
                 Some(text.len().checked_sub(part.len()).is_some_and(|from| text.has_at(from, part)))
             })?,
-            op::CONTAINS => self.two_texts(|text, part| {
-                let last = text.len().checked_sub(part.len());
-                Some(last.is_some_and(|last| (0..=last).any(|from| text.has_at(from, part))))
-            })?,
+            op::CONTAINS => self.two_texts(|text, part| Some(text.contains(part)))?,
             op::SIZE_TEXT => {
                 let value = match self.pop()? {
                     Value::Text(text) => {
@@ -445,6 +442,27 @@ impl Bytes<'_> {
 
     fn compare(self, other: Bytes<'_>) -> Ordering {
         self.iter().cmp(other.iter())
+    }
+
+    /// A rolling hash finds candidates, so that the cost is linear in the text.
+    fn contains(self, part: Bytes<'_>) -> bool {
+        const BASE: u64 = 0x0100_0000_01b3;
+        if part.len() > self.len() {
+            return false;
+        }
+        let roll = |hash: u64, byte: u8| hash.wrapping_mul(BASE).wrapping_add(u64::from(byte) + 1);
+        let wanted = part.iter().fold(0, roll);
+        let mut window = self.iter().take(part.len()).fold(0, roll);
+        let leading = (0..part.len()).fold(1_u64, |power, _| power.wrapping_mul(BASE));
+        let mut entering = self.iter().skip(part.len());
+        for (from, leaving) in self.iter().map(Some).chain([None]).enumerate() {
+            if window == wanted && self.has_at(from, part) {
+                return true;
+            }
+            let (Some(leaving), Some(entering)) = (leaving, entering.next()) else { return false };
+            window = roll(window, entering).wrapping_sub((u64::from(leaving) + 1).wrapping_mul(leading));
+        }
+        false
     }
 
     fn has_at(self, from: usize, part: Bytes<'_>) -> bool {

@@ -1,0 +1,4 @@
+//! The compiled tables against the reference evaluator.
+
+mod differential;
+mod native;

@@ -81,7 +81,8 @@ impl Merger<'_> {
                 let (first, second) = (l.marks.get(l.at).copied(), r.marks.get(r.at).copied());
                 if !(IDENTITY.contains(&path) && left == right) {
                     let place = |mark: Option<Mark>| mark.map(|mark| self.place(mark)).unwrap_or_default();
-                    let message = format!("two documents set the field, {} and {}", place(first), place(second));
+                    let message =
+                        format!("two documents set the field, {} and {}", place(first), place(second));
                     self.violations.push(Violation::new(
                         path,
                         Code::FragmentsOverlap,

@@ -81,9 +81,12 @@ fn step<'v, 'p>(value: &'v Value, path: &'p str) -> Option<(&'v Value, usize, &'
     match value {
         Value::Object(map) => {
             let path = path.strip_prefix('.').unwrap_or(path);
-            let fits = |key: &str| path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']));
+            let fits = |key: &str| {
+                path.strip_prefix(key).filter(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            };
             let key = map.keys().filter(|key| fits(key).is_some()).max_by_key(|key| key.len())?;
-            let before = map.iter().take_while(|(other, _)| *other != key).map(|(_, value)| size(value)).sum();
+            let before =
+                map.iter().take_while(|(other, _)| *other != key).map(|(_, value)| size(value)).sum();
             Some((map.get(key)?, before, fits(key)?))
         }
         Value::Array(list) => {

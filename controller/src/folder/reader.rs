@@ -97,7 +97,7 @@ impl FolderReader {
         let mut changed = !settled.is_empty() || trouble != self.trouble || !self.read_once;
         self.trouble = trouble;
         for path in settled {
-            self.count(&path);
+            self.count(&path, now);
         }
         if again.is_some() && !self.read_once {
             // The first reading waits until every file counts.
@@ -178,22 +178,25 @@ impl FolderReader {
     }
 
     /// Lets a file's present state count.
-    fn count(&mut self, path: &Path) {
+    fn count(&mut self, path: &Path, now: SystemTime) {
         let Some(file) = self.files.get_mut(path) else { return };
-        let pending = file.pending.take();
-        if let Some((None, _)) = pending {
+        let Some((Some(expected), _)) = file.pending else {
             self.files.remove(path);
             return;
-        }
+        };
         match tree::read(path) {
-            Ok((bytes, signature)) => {
+            Ok(Some((bytes, signature))) if signature == expected => {
+                file.pending = None;
                 file.counted = Some(signature);
                 file.take(path, &bytes);
             }
+            // It changed again, so it has to settle again.
+            Ok(_) => file.pending = Some((Some(expected), now)),
             // Gone since it was listed: the next scan sees that.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                file.counted = pending.and_then(|(signature, _)| signature);
+                file.pending = None;
+                file.counted = Some(expected);
                 file.content.problems = vec![unreadable(path, &error)];
             }
         }
@@ -250,7 +253,8 @@ impl File {
             Ok(documents) => documents,
             Err(fault) => {
                 let origin = format!("{name}:{}:{}", fault.mark.line, fault.mark.column);
-                let message = format!("{}; {}; what the file said before stays in force", fault.message, fault.fix);
+                let message =
+                    format!("{}; {}; what the file said before stays in force", fault.message, fault.fix);
                 self.content.problems = vec![problem(fault.code, None, origin, message)];
                 return;
             }
@@ -279,7 +283,9 @@ impl Content {
                     self.objects.push((ObjectKey::new(kind, namespace, name), Arc::new(places)));
                 }
                 None => {
-                    let message = format!("metadata.name: this {kind} has no name; add one, in quotes if it is a number");
+                    let message = format!(
+                        "metadata.name: this {kind} has no name; add one, in quotes if it is a number"
+                    );
                     self.problems.push(problem(Code::SchemaViolation, None, places.at("metadata"), message));
                 }
             },
@@ -306,9 +312,13 @@ fn unknown_kind(places: &Places, kind: &str, known: Option<ObjectKind>) -> Probl
         .filter(|(distance, known)| *distance * 3 <= known.len())
         .min();
     let (path, message) = match (known, near) {
-        (Some(_), _) => ("apiVersion", format!("apiVersion: this {kind} is not one of Tidegate's; write {version}")),
+        (Some(_), _) => {
+            ("apiVersion", format!("apiVersion: this {kind} is not one of Tidegate's; write {version}"))
+        }
         (None, Some((_, near))) => ("kind", format!("kind: {kind:?} is not a kind; did you mean {near}?")),
-        (None, None) if kind.is_empty() => ("", format!("the document has no kind; write apiVersion: {version} and a kind")),
+        (None, None) if kind.is_empty() => {
+            ("", format!("the document has no kind; write apiVersion: {version} and a kind"))
+        }
         (None, None) => {
             let kinds = kinds.join(", ");
             ("kind", format!("kind: {kind:?} is not read here; there are {kinds}, Namespace and ConfigMap"))
@@ -327,4 +337,3 @@ fn problem(code: Code, key: Option<&ObjectKey>, origin: String, message: impl In
     let object = key.map(ToString::to_string).unwrap_or_default();
     Problem { code: code.id(), object, origin, message: message.into() }
 }
-

@@ -87,11 +87,13 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// The bytes of a file, which must not be larger than a manifest may be, and the state they are of.
-pub(super) fn read(path: &Path) -> io::Result<(Vec<u8>, Signature)> {
+/// The bytes of a file, cut off where a manifest would be too large, and the state they are of; `None`
+/// if it changed while it was read.
+pub(super) fn read(path: &Path) -> io::Result<Option<(Vec<u8>, Signature)>> {
     let file = File::open(path)?;
     let before = Signature::of(&file.metadata()?);
     let mut bytes = Vec::new();
     (&file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    Ok((bytes, before))
+    let after = Signature::of(&file.metadata()?);
+    Ok((before == after).then_some((bytes, after)))
 }

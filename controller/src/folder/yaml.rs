@@ -54,10 +54,8 @@ pub fn read_documents(bytes: &[u8]) -> Result<Vec<Document>, Fault> {
         let at = Mark::new(line.saturating_add(1), column.saturating_add(1));
         Fault::new(at, "the file is not UTF-8", "save it as UTF-8")
     })?;
-    let mut reader = Reader {
-        parser: Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)),
-        nodes: 0,
-    };
+    let mut reader =
+        Reader { parser: Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)), nodes: 0 };
     let mut documents = Vec::new();
     loop {
         let (event, at) = reader.next()?;
@@ -135,14 +133,23 @@ impl<'a> Reader<'a> {
         self.nodes = self.nodes.saturating_add(1);
         if self.nodes > NODES_MAX {
             let message = format!("the file has more than {NODES_MAX} values");
-            return Err(Fault { code: Code::FileTooLarge, ..Fault::new(at, message, "divide it into several files") });
+            return Err(Fault {
+                code: Code::FileTooLarge,
+                ..Fault::new(at, message, "divide it into several files")
+            });
         }
         if depth > DEPTH_MAX {
             let message = format!("values are nested more than {DEPTH_MAX} deep");
-            return Err(Fault::new(at, message, "no kind needs this; correct the indentation or the brackets"));
+            return Err(Fault::new(
+                at,
+                message,
+                "no kind needs this; correct the indentation or the brackets",
+            ));
         }
         let kind = match event {
-            Event::Scalar(_, _, _, Some(_)) | Event::SequenceStart(_, Some(_)) | Event::MappingStart(_, Some(_)) => {
+            Event::Scalar(_, _, _, Some(_))
+            | Event::SequenceStart(_, Some(_))
+            | Event::MappingStart(_, Some(_)) => {
                 return Err(Fault::new(at, "YAML tags are not read", "remove the word that begins with !"));
             }
             Event::Alias(_) => {
@@ -203,7 +210,9 @@ fn scalar(text: &str, style: ScalarStyle) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" => return Value::Bool(true),
-        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Value::Bool(false),
+        "false" | "False" | "FALSE" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => {
+            return Value::Bool(false);
+        }
         _ => {}
     }
     number(text).map_or_else(|| Value::from(text), Value::Number)

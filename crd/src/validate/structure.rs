@@ -110,7 +110,7 @@ impl Walk<'_> {
                 let purpose = properties.get(key).and_then(|schema| schema.get("description"));
                 let purpose = purpose.and_then(Value::as_str).unwrap_or_default();
                 let fix = format!("add {key}: {}", lower(purpose));
-                self.refuse(path, Code::SchemaViolation, format!("{} is missing", join(path, key)), fix);
+                self.refuse(path, Code::SchemaViolation, format!("{key} is missing"), fix);
             }
         }
     }
@@ -125,7 +125,7 @@ impl Walk<'_> {
             let names: Vec<&str> = properties.keys().map(String::as_str).collect();
             format!("remove it; there are {}", names.join(", "))
         };
-        let message = format!("{} is not a field", join(path, key));
+        let message = format!("{key} is not a field");
         self.refuse(&join(path, key), Code::UnknownField, message, fix);
     }
 

@@ -56,7 +56,7 @@ fn the_schema_is_applied_with_advice() {
         Value::Null,
         "spec",
         schema,
-        "spec.requestedBy is missing; add requestedBy",
+        "spec: requestedBy is missing; add requestedBy",
     );
     refused(
         Kind::VpnUser,

@@ -124,7 +124,7 @@ fn accept(visit: &Visit<'_>, resource: &ResourceId, host: &str) -> Answer {
 
 /// A page for somebody who reads, the code alone for a script.
 fn refusal(visit: &Visit<'_>, opened: Option<&Opened>, code: Code, about: About) -> Answer {
-    if !handshake::is_navigation(&visit.parts.method, &visit.parts.headers) && !is_form(visit) {
+    if !wants_page(visit) {
         return code_only(code);
     }
     let mut visit = visit.clone();
@@ -143,10 +143,13 @@ fn refusal(visit: &Visit<'_>, opened: Option<&Opened>, code: Code, about: About)
     visit.problem_in(frame, code, about)
 }
 
-/// Whether somebody sent a form and looks at what comes back.
-fn is_form(visit: &Visit<'_>) -> bool {
-    let mode = visit.parts.headers.get("sec-fetch-mode");
-    mode.is_some_and(|mode| mode == "navigate")
+/// Whether somebody looks at what comes back: they went to a page, or sent a form.
+fn wants_page(visit: &Visit<'_>) -> bool {
+    let value = |name: &str| visit.parts.headers.get(name).and_then(|value| value.to_str().ok());
+    match value("sec-fetch-mode") {
+        Some(mode) => mode == "navigate",
+        None => value("accept").is_some_and(|accept| accept.contains("text/html")),
+    }
 }
 
 fn code_only(code: Code) -> Answer {

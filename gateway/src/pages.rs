@@ -104,6 +104,8 @@ pub struct Frame {
     pub service: String,
     /// Where the portal's own paths begin: empty on the portal, its origin elsewhere.
     pub portal: String,
+    /// What a change of language or size keeps of the query, `&name=value`.
+    pub keep: String,
     /// The telephone at the foot.
     pub hotline: Option<Phone>,
     /// Who is logged in.
@@ -232,6 +234,7 @@ impl Frame {
             large: false,
             service: service.unwrap_or("Tidegate").to_owned(),
             portal: String::new(),
+            keep: String::new(),
             hotline: None,
             who: None,
             waterline: None,
@@ -310,8 +313,12 @@ impl Frame {
         }
     }
 
-    fn text_link(&self) -> &'static str {
-        if self.large { "?text=normal" } else { "?text=large" }
+    fn text_link(&self) -> String {
+        format!("?text={}{}", if self.large { "normal" } else { "large" }, self.keep)
+    }
+
+    fn lang_link(&self) -> String {
+        format!("?lang={}{}", self.other().tag(), self.keep)
     }
 
     fn text_label(&self) -> String {

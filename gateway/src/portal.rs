@@ -106,7 +106,10 @@ impl<'a> Visit<'a> {
     async fn route<B: FormBody>(&self, body: B) -> Answer {
         let path = self.parts.uri.path();
         if path.starts_with(assets::OWN_PREFIX) {
-            return assets::at(path).map_or_else(|| self.unknown_page(), |found| asset(found, true));
+            return match assets::at(path) {
+                Some(found) => asset(found, true),
+                None => self.unknown_page().await,
+            };
         }
         let get = matches!(self.parts.method, Method::GET | Method::HEAD);
         if get && let Some(answer) = self.change_view() {
@@ -118,9 +121,10 @@ impl<'a> Visit<'a> {
             (["departments"], true) => login::choose(self),
             (["help"], true) => account::guide(self).await,
             (["status"], true) => account::status(self).await,
-            (["favicon.ico"], true) => {
-                assets::named("favicon.ico").map_or_else(|| self.unknown_page(), |found| asset(found, false))
-            }
+            (["favicon.ico"], true) => match assets::named("favicon.ico") {
+                Some(found) => asset(found, false),
+                None => self.unknown_page().await,
+            },
             (["robots.txt"], true) => response::robots(),
             (["go"], true) => self.go().await,
             (["wait"], true) => login::wait(self).await,
@@ -128,7 +132,7 @@ impl<'a> Visit<'a> {
             ([code], true) if self.department(code).is_some() => login::page(self, code),
             ([code, "activate"], true) if self.department(code).is_some() => login::activate_page(self, code),
             (["logout" | "alive"], true) => self.problem(Code::MethodRefused, About::default()),
-            (_, true) => self.unknown_page(),
+            (_, true) => self.unknown_page().await,
             (known, false) => match known {
                 ["logout"] => self.posted(body, |form| account::logout(self, form)).await,
                 ["alive"] => self.posted(body, |form| account::alive(self, form)).await,
@@ -142,7 +146,7 @@ impl<'a> Visit<'a> {
                 ["" | "departments" | "help" | "status" | "go" | "wait"] => {
                     self.problem(Code::MethodRefused, About::default())
                 }
-                _ => self.unknown_page(),
+                _ => self.unknown_page().await,
             },
         }
     }
@@ -186,7 +190,11 @@ impl<'a> Visit<'a> {
         }
         let path = self.parts.uri.path();
         let to = if handshake::is_local(path) { path } else { "/" };
-        Some(with_cookie(redirect(to), view.cookie()))
+        let to = match self.query.get("next") {
+            "" => to.to_owned(),
+            next => format!("{to}?next={}", encode(next)),
+        };
+        Some(with_cookie(redirect(&to), view.cookie()))
     }
 
     /// The language of this visit.
@@ -218,6 +226,10 @@ impl<'a> Visit<'a> {
         let mut frame = Frame::new(self.lang(), platform, self.now);
         frame.large = self.view.large;
         frame.portal.clone_from(&self.portal);
+        let next = self.query.get("next");
+        if !next.is_empty() {
+            frame.keep = format!("&next={}", encode(next));
+        }
         match self.remembered() {
             Some(department) => frame.of(&department),
             None => frame,
@@ -252,11 +264,15 @@ impl<'a> Visit<'a> {
         render(status, &problem(frame, code, about, self.request))
     }
 
-    fn unknown_page(&self) -> Answer {
-        self.problem(Code::PageUnknown, About::default())
+    async fn unknown_page(&self) -> Answer {
+        let frame = match self.authenticate().await {
+            Auth::Live(opened) => self.own_frame(&opened, Nav::None),
+            _ => self.frame(),
+        };
+        self.problem_in(frame, Code::PageUnknown, About::default())
     }
 
-    /// The page that says why a session ended; its cookie is taken away.
+    /// The page that says why a session ended.
     pub(crate) fn ended(&self, ended: &Ended) -> Answer {
         let code = ended.reason.code();
         let department = self.department(ended.ticket.account.department.as_str());
@@ -273,7 +289,11 @@ impl<'a> Visit<'a> {
             }
         }
         let answer = self.problem_in(frame, code, about);
-        with_cookie(answer, cookie::clear(cookie::SESSION))
+        // An idle session may still be at work on a resource host, whose word can bring it back.
+        match ended.reason {
+            EndReason::Idle => answer,
+            _ => with_cookie(answer, cookie::clear(cookie::SESSION)),
+        }
     }
 
     /// What a request gets that needs a session and has none: the login page, or why it ended.

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use tidegate_core::{
-    Decision, Denial, DenyReason, Department, Endpoint, Lang, Question, Resource, ResourceId, Snapshot,
+    Code, Decision, Denial, DenyReason, Department, Endpoint, Lang, Question, Resource, ResourceId, Snapshot,
 };
 
 use super::{Answer, Visit};
+use crate::login;
 use crate::login::guard::FormName;
 use crate::pages::{
     Banner, Frame, Home, Markup, Nav, Phone, SessionClock, Tile, TileGroup, Waterline, Who, Why, icon,
@@ -23,6 +24,9 @@ const QUERY_CHARS_MAX: usize = 64;
 pub(super) async fn page(visit: &Visit<'_>) -> Answer {
     let opened = match visit.authenticate().await {
         Auth::Live(opened) => opened,
+        Auth::Nobody(Code::NoSession) if visit.remembered().is_none() && visit.snapshot.is_some() => {
+            return login::choose(visit);
+        }
         other => return visit.turned_away(&other),
     };
     let Some(snapshot) = visit.snapshot.clone() else { return visit.turned_away(&Auth::Behind) };

@@ -87,18 +87,17 @@ pub fn build(input: &Input<'_>, compiler: &mut Compiler) -> Built {
     let mut refusals: BTreeMap<ObjectKey, Refusal> = input.parts.refusals().collect();
     refusals.extend(input.people.refused.iter().map(|(key, refusal)| (key.clone(), refusal.clone())));
     refusals.extend(
-        input.people.by_id.values().filter_map(|person| Some((person.key.clone(), person.refusal.clone()?))),
+        input.people.all().filter_map(|(_, person)| Some((person.key.clone(), person.refusal.clone()?))),
     );
     let mut last_good = input.parts.settled_forms();
 
-    let guardrails = rule(input, compiler, &Scope::Platform, ObjectKind::ClusterAccessPolicy, |_| true);
+    let guardrails =
+        compiler.compile(&Scope::Platform, candidates(input.parts.of(ObjectKind::ClusterAccessPolicy)));
     let mut compiled = vec![];
     let mut departments = BTreeMap::new();
     for (code, settings) in input.parts.departments() {
-        let ruling =
-            rule(input, compiler, &Scope::Department(code.clone()), ObjectKind::AccessPolicy, |key| {
-                department_of(&key.namespace).as_ref() == Some(code)
-            });
+        let policies = candidates(input.parts.of_department(ObjectKind::AccessPolicy, code));
+        let ruling = compiler.compile(&Scope::Department(code.clone()), policies);
         let department = department(input, code, settings, &ruling, &mut refusals);
         departments.insert(code.clone(), department);
         compiled.push(ruling);
@@ -119,20 +118,8 @@ pub fn build(input: &Input<'_>, compiler: &mut Compiler) -> Built {
     Built { platform, departments, statuses, last_good, refusals, compile_problems }
 }
 
-fn rule(
-    input: &Input<'_>,
-    compiler: &mut Compiler,
-    scope: &Scope,
-    kind: ObjectKind,
-    belongs: impl Fn(&ObjectKey) -> bool,
-) -> Ruling {
-    let candidates = input
-        .parts
-        .of(kind)
-        .filter(|(key, _)| belongs(key))
-        .map(|(key, part)| Candidate::of(key, part))
-        .collect();
-    compiler.compile(scope, candidates)
+fn candidates<'a>(policies: impl Iterator<Item = (&'a ObjectKey, &'a Part)>) -> Vec<Candidate> {
+    policies.map(|(key, part)| Candidate::of(key, part)).collect()
 }
 
 fn department(
@@ -174,10 +161,7 @@ fn resources(
     refusals: &mut BTreeMap<ObjectKey, Refusal>,
 ) -> BTreeMap<ResourceName, Arc<Resource>> {
     let mut resources = BTreeMap::new();
-    for (key, part) in input.parts.of(ObjectKind::Resource) {
-        if department_of(&key.namespace).as_ref() != Some(code) {
-            continue;
-        }
+    for (key, part) in input.parts.of_department(ObjectKind::Resource, code) {
         let Some(Form::Resource(resource)) = part.in_force() else { continue };
         let before = published.and_then(|published| published.resources.get(&resource.name));
         let shared = match before {

@@ -129,7 +129,7 @@ impl Record {
     /// The epoch starts at the clock, not at one: a record that had to be made anew, its file lost,
     /// still voids every ticket of the lost one.
     #[must_use]
-    pub fn new(seen: &Observed, code: impl Fn(u64) -> Digest) -> Step {
+    pub fn first(seen: &Observed, code: impl Fn(u64) -> Digest) -> Step {
         let record = Self {
             version: 1,
             epoch: u64::try_from(seen.at.0).unwrap_or(0).max(1),

@@ -51,3 +51,6 @@ pub const OBJECTS_MAX: usize = 200_000;
 
 /// Deepest folder below the one that is read.
 pub const FOLDER_DEPTH_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use serde_json::Value;
-use tidegate_core::{Code, Source};
+use tidegate_core::{Code, DepartmentCode, Source};
 use tidegate_crd::Violation;
 
 use crate::objects::ObjectKey;
@@ -77,4 +77,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.message)
     }
+}
+
+/// The namespace of a department.
+pub(crate) fn namespace_of(code: &DepartmentCode) -> String {
+    format!("dept-{code}")
 }

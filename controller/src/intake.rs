@@ -17,6 +17,7 @@ use tidegate_crd::convert::{Context, Form};
 use tidegate_crd::{Violation, convert, validate};
 
 use crate::events::Problem;
+use crate::folder::Places;
 use crate::form::{Item, Items, Refusal};
 use crate::identity::{Register, Round, Sighting};
 use crate::objects::ObjectKey;
@@ -46,28 +47,6 @@ pub struct Found {
     pub violations: Vec<Violation>,
     /// Where its fields were written.
     pub places: Arc<Places>,
-}
-
-/// Where fields were written: `file:line:column` by path, the empty path for the object itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places(pub BTreeMap<String, String>);
-
-impl Places {
-    /// The place of a field, else of the nearest field around it.
-    #[must_use]
-    pub fn at(&self, path: &str) -> String {
-        let mut path = path;
-        loop {
-            if let Some(place) = self.0.get(path) {
-                return place.clone();
-            }
-            match path.rfind(['.', '[']) {
-                Some(end) => path = path.get(..end).unwrap_or_default(),
-                None if path.is_empty() => return String::new(),
-                None => path = "",
-            }
-        }
-    }
 }
 
 impl Reading {
@@ -310,16 +289,5 @@ mod tests {
         assert_eq!(form(&items).as_ref().unwrap_err().code, Code::FragmentsOverlap);
         let (items, _) = intake.take(&user(spec("Active", 0)), &mut register, NOW).unwrap();
         assert!(form(&items).is_ok());
-    }
-
-    #[test]
-    fn a_place_is_that_of_the_nearest_field_around() {
-        let places = Places(BTreeMap::from([
-            (String::new(), "a.yaml:1:1".to_owned()),
-            ("spec.rules[1]".to_owned(), "a.yaml:9:5".to_owned()),
-        ]));
-        assert_eq!(places.at("spec.rules[1].match.ports[0]"), "a.yaml:9:5");
-        assert_eq!(places.at("spec.rules[0]"), "a.yaml:1:1");
-        assert_eq!(Places::default().at("spec"), "");
     }
 }

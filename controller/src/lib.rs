@@ -13,6 +13,7 @@ pub mod credentials;
 mod digest;
 pub mod events;
 pub mod explain;
+pub mod folder;
 pub mod form;
 pub mod identity;
 pub mod intake;

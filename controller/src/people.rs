@@ -29,25 +29,33 @@ pub struct Person {
     reissue: u64,
 }
 
-/// All accounts by id, and the objects that make none.
+/// All accounts by department and name, and the objects that make none.
 #[derive(Clone, Debug, Default)]
 pub struct People {
-    /// Accounts that are published, denied ones included.
-    pub by_id: BTreeMap<AccountId, Person>,
+    by_department: BTreeMap<DepartmentCode, BTreeMap<AccountName, Person>>,
     /// VpnUsers that cannot even be published as denied.
     pub refused: BTreeMap<ObjectKey, Refusal>,
 }
 
 impl People {
-    /// The accounts of one department.
-    pub fn of<'a>(
-        &'a self,
-        department: &'a DepartmentCode,
-    ) -> impl Iterator<Item = (&'a AccountName, &'a Person)> {
-        self.by_id
-            .iter()
-            .filter(move |(id, _)| id.department == *department)
-            .map(|(id, person)| (&id.name, person))
+    /// The accounts of one department that are published, denied ones included.
+    pub fn of(&self, department: &DepartmentCode) -> impl Iterator<Item = (&AccountName, &Person)> {
+        self.by_department.get(department).into_iter().flatten()
+    }
+
+    /// The account of this name.
+    #[must_use]
+    pub fn get(&self, department: &DepartmentCode, name: &AccountName) -> Option<&Person> {
+        self.by_department.get(department)?.get(name)
+    }
+
+    /// Every account, by department and name.
+    pub fn all(&self) -> impl Iterator<Item = (AccountId, &Person)> {
+        self.by_department.iter().flat_map(|(department, people)| {
+            people.iter().map(move |(name, person)| {
+                (AccountId { department: department.clone(), name: name.clone() }, person)
+            })
+        })
     }
 }
 
@@ -58,7 +66,7 @@ pub fn people(items: &Items, departments: &BTreeSet<DepartmentCode>, register: &
     for (key, item) in items.iter().filter(|(key, _)| key.kind == ObjectKind::VpnUser) {
         match person(key, item, departments, register) {
             Ok((id, person)) => {
-                people.by_id.insert(id, person);
+                people.by_department.entry(id.department).or_default().insert(id.name, person);
             }
             Err(refusal) => {
                 people.refused.insert(key.clone(), refusal);
@@ -121,6 +129,13 @@ fn person(
         account.approval = None;
         refusal.get_or_insert(reason);
     }
+    if let Some(review) = account.review.take_if(|review| user.kubernetes_user.as_ref() == Some(&review.by)) {
+        let message = format!(
+            "spec.review.by {:?}: the reviewer is the person the account is for; somebody else has to confirm",
+            review.by
+        );
+        refusal.get_or_insert(Refusal::new(Code::FourEyes, message));
+    }
     let person = Person {
         key: key.clone(),
         account,
@@ -181,11 +196,11 @@ pub fn observe(
 ) -> (Vec<(AccountId, Effect)>, Timestamp) {
     let mut effects = Vec::new();
     let mut holds_until = Timestamp::NEVER;
-    let present: BTreeSet<&Uid> = people.by_id.values().map(|person| &person.account.source.uid).collect();
+    let present: BTreeSet<&Uid> = people.all().map(|(_, person)| &person.account.source.uid).collect();
     vault.miss(&present, now);
     let ages: BTreeMap<&DepartmentCode, u16> =
         parts.departments().map(|(code, settings)| (code, settings.login.password_max_age_days)).collect();
-    for (id, person) in &people.by_id {
+    for (id, person) in people.all() {
         let password_max_age_days = ages.get(&id.department).copied().unwrap_or(0);
         let standing = person.account.standing(now);
         let seen = Observed {
@@ -196,7 +211,7 @@ pub fn observe(
             password_max_age_days,
         };
         let uid = &person.account.source.uid;
-        effects.extend(vault.observe(state, id, uid, &seen).into_iter().map(|effect| (id.clone(), effect)));
+        effects.extend(vault.observe(state, &id, uid, &seen).into_iter().map(|effect| (id.clone(), effect)));
         let record =
             vault.record(uid).map_or(Timestamp::NEVER, |record| record.holds_until(password_max_age_days));
         holds_until = holds_until.min(standing.holds_until).min(record);

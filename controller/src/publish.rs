@@ -124,10 +124,9 @@ fn reduced(
     vault: &Vault,
     now: Timestamp,
 ) -> Option<Department> {
-    let newest: BTreeMap<_, _> = people.of(&published.code).collect();
     let mut accounts = None;
     for (name, before) in &published.accounts {
-        let after = newest.get(name).map(|person| told(person, vault));
+        let after = people.get(&published.code, name).map(|person| told(person, vault));
         let gained = after.as_ref().is_some_and(|after| {
             before.standing(now).denied.is_some() && after.standing(now).denied.is_none()
         });

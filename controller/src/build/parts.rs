@@ -6,7 +6,7 @@ use serde_json::Value;
 use tidegate_core::{Code, Department, DepartmentCode, Source};
 
 use super::DEPARTMENTS_MAX;
-use crate::form::{Form, Items, Refusal};
+use crate::form::{Form, Items, Refusal, namespace_of};
 use crate::last_good::{Good, KINDS, LastGood};
 use crate::objects::{ObjectKey, ObjectKind};
 
@@ -90,6 +90,17 @@ impl Parts {
     /// The contributions of one kind, by key.
     pub fn of(&self, kind: ObjectKind) -> impl Iterator<Item = (&ObjectKey, &Part)> {
         self.by_key.iter().filter(move |(key, _)| key.kind == kind)
+    }
+
+    /// The contributions of one kind in one department, by name.
+    pub fn of_department(
+        &self,
+        kind: ObjectKind,
+        code: &DepartmentCode,
+    ) -> impl Iterator<Item = (&ObjectKey, &Part)> {
+        let first = ObjectKey::new(kind, &namespace_of(code), "");
+        let namespace = first.namespace.clone();
+        self.by_key.range(first..).take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
     }
 
     /// The departments and their settings, by code.

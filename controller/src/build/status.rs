@@ -18,7 +18,7 @@ pub(super) fn statuses(
     rulings: &Ruling,
 ) -> Vec<ObjectStatus> {
     let people: BTreeMap<&ObjectKey, &Person> =
-        input.people.by_id.values().map(|person| (&person.key, person)).collect();
+        input.people.all().map(|(_, person)| (&person.key, person)).collect();
     let status = |(key, item): (&ObjectKey, &crate::form::Item)| {
         let mut status = ObjectStatus::new(key.clone(), item.source.clone());
         let refusal = refusals.get(key).or_else(|| item.form.as_ref().err());

@@ -41,13 +41,13 @@ fn change(id: u128, replaces: u64, n: u64) -> Intent {
 }
 
 fn activated() -> Record {
-    let record = Record::new(&seen(true), code).record;
+    let record = Record::first(&seen(true), code).record;
     record.intend(&activate(1, record.version, code(1)), NOW).unwrap().record
 }
 
 #[test]
 fn the_first_code_comes_with_standing_and_lasts_its_hours() {
-    let waiting = Record::new(&seen(false), code);
+    let waiting = Record::first(&seen(false), code);
     assert_eq!(waiting.effects, [Effect::Made]);
     assert!(waiting.record.activation().is_none());
 
@@ -67,7 +67,7 @@ fn the_first_code_comes_with_standing_and_lasts_its_hours() {
 
 #[test]
 fn another_code_needs_a_higher_number_and_standing() {
-    let record = Record::new(&seen(true), code).record;
+    let record = Record::first(&seen(true), code).record;
     let asked = Observed { reissue: 5, ..seen(false) };
     let suspended = record.observe(&asked, code).record;
     assert_eq!(suspended.activation().unwrap().issue, 1);
@@ -79,7 +79,7 @@ fn another_code_needs_a_higher_number_and_standing() {
 
 #[test]
 fn activation_needs_the_outstanding_code_in_time() {
-    let record = Record::new(&seen(true), code).record;
+    let record = Record::first(&seen(true), code).record;
     let until = record.activation().unwrap().until();
     assert_eq!(record.intend(&activate(1, 2, code(9)), NOW), Err(Code::ActivationRefused));
     assert_eq!(record.intend(&activate(1, 2, code(1)), until), Err(Code::ActivationRefused));
@@ -265,7 +265,7 @@ proptest! {
     fn numbers_only_grow_and_access_never_comes_back_under_an_old_epoch(
         moves in prop::collection::vec(moves(), 1..40),
     ) {
-        let mut record = Record::new(&seen(true), code).record;
+        let mut record = Record::first(&seen(true), code).record;
         let mut now = NOW;
         for step in moves {
             let before = record.clone();

@@ -71,7 +71,7 @@ impl Vault {
         let code = |issue| ActivationCode::derive(state.root_key(), uid, issue).digest();
         let step = match self.slots.get(uid) {
             Some(slot) => slot.record.observe(seen, code),
-            None => Record::new(seen, code),
+            None => Record::first(seen, code),
         };
         self.take(&account.department, uid, step)
     }

@@ -245,10 +245,14 @@ impl<S: Store> Controller<S> {
 
     fn lay_out_codes(&mut self, people: &People) -> Result<(), Unfinished> {
         let vault = &self.vault;
-        let outstanding = people.by_id.iter().filter_map(|(id, person)| {
-            let uid = &person.account.source.uid;
-            Some((id, uid, vault.record(uid)?.activation()?.issue))
-        });
+        let outstanding: Vec<_> = people
+            .all()
+            .filter_map(|(id, person)| {
+                let uid = &person.account.source.uid;
+                Some((id, uid, vault.record(uid)?.activation()?.issue))
+            })
+            .collect();
+        let outstanding = outstanding.iter().map(|(id, uid, issue)| (id, *uid, *issue));
         let outcome = self.slips.update(&self.state, outstanding);
         outcome.map_err(|error| self.state_failed(&error))
     }

@@ -1,0 +1,298 @@
+//! A real folder, a clock of our own.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+use tidegate_core::Code;
+
+use super::{Excerpt, FolderReader, Scan, read_documents};
+use crate::intake::Reading;
+use crate::objects::{ObjectKey, ObjectKind};
+
+struct Folder {
+    dir: tempfile::TempDir,
+    reader: FolderReader,
+    now: SystemTime,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let reader = FolderReader::new(dir.path());
+        // Ahead of every file that is written below, so that only our clock tells what has settled.
+        Self { dir, reader, now: SystemTime::now() + Duration::from_secs(3_600) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Writes a file whose content is as new as our clock.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_modified(self.now).unwrap();
+    }
+
+    fn scan(&mut self) -> Scan {
+        self.reader.scan(self.now).unwrap()
+    }
+
+    fn after(&mut self, millis: u64) -> Scan {
+        self.now += Duration::from_millis(millis);
+        self.scan()
+    }
+
+    #[track_caller]
+    fn settled(&mut self) -> Arc<Reading> {
+        self.scan();
+        self.after(200).reading.expect("something changed")
+    }
+}
+
+fn user(name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: tidegate.dev/v1alpha1\nkind: VpnUser\nmetadata:\n  name: {name}\n  namespace: dept-sbj\n\
+         spec:\n{spec}\n"
+    )
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", name)
+}
+
+fn names(reading: &Reading) -> Vec<&str> {
+    reading.found.keys().map(|key| &*key.name).collect()
+}
+
+const ACTIVE: &str = "  state: Active";
+const SUSPENDED: &str = "  state: Suspended";
+
+#[test]
+fn a_change_counts_once_the_file_was_left_alone() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &user("li", ACTIVE));
+    assert!(folder.scan().reading.is_none());
+    assert!(folder.after(199).reading.is_none());
+    let reading = folder.after(1).reading.unwrap();
+    assert_eq!(reading.found[&key("li")].value["spec"], json!({"state": "Active"}));
+    assert!(folder.after(10).reading.is_none());
+
+    folder.write("a.yaml", &user("li", SUSPENDED));
+    assert_eq!(folder.scan().again, Some(Duration::from_millis(200)));
+    folder.after(150);
+    folder.write("a.yaml", &user("li", "  state: Suspended # again"));
+    assert!(folder.after(150).reading.is_none());
+    assert_eq!(folder.after(50).reading.unwrap().found[&key("li")].value["spec"]["state"], "Suspended");
+}
+
+#[test]
+fn what_was_written_long_ago_counts_when_it_is_moved_here() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &user("li", ACTIVE));
+    folder.settled();
+    folder.write("b.tmp", &user("wang", ACTIVE));
+    folder.now += Duration::from_secs(1);
+    fs::rename(folder.path("b.tmp"), folder.path("b.yaml")).unwrap();
+    assert_eq!(names(&folder.scan().reading.unwrap()), ["li", "wang"]);
+}
+
+#[test]
+fn an_editor_that_renames_is_never_seen_without_the_file() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &user("li", ACTIVE));
+    folder.settled();
+    fs::rename(folder.path("a.yaml"), folder.path("a.yaml~")).unwrap();
+    assert!(folder.scan().reading.is_none());
+    assert!(folder.after(100).reading.is_none());
+    folder.write("a.yaml", &user("li", SUSPENDED));
+    assert!(folder.scan().reading.is_none());
+    assert_eq!(folder.after(200).reading.unwrap().found[&key("li")].value["spec"]["state"], "Suspended");
+
+    fs::remove_file(folder.path("a.yaml")).unwrap();
+    assert!(folder.after(10).reading.is_none());
+    assert!(folder.after(200).reading.unwrap().found.is_empty());
+}
+
+#[test]
+fn changes_made_together_count_together_within_bounds() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &user("li", ACTIVE));
+    folder.write("b.yaml", "");
+    folder.settled();
+    folder.write("a.yaml", "");
+    folder.scan();
+    folder.after(100);
+    folder.write("b.yaml", &user("li", SUSPENDED));
+    folder.scan();
+    assert!(folder.after(100).reading.is_none(), "a has settled, b has not");
+    assert_eq!(names(&folder.after(100).reading.unwrap()), ["li"]);
+
+    folder.write("a.yaml", &user("wang", ACTIVE));
+    let mut waited = 0;
+    let reading = loop {
+        folder.write("b.yaml", &format!("# {waited}"));
+        waited += 50;
+        if let Some(reading) = folder.after(50).reading {
+            break reading;
+        }
+    };
+    assert_eq!(names(&reading), ["li", "wang"], "b counts as it last did");
+    assert!((500..=600).contains(&waited), "{waited}");
+}
+
+#[test]
+fn a_file_that_is_not_yaml_keeps_what_it_said() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &user("li", ACTIVE));
+    folder.write("b.yaml", &user("wang", ACTIVE));
+    folder.settled();
+    for (text, code) in
+        [("a: [1,", Code::NotYaml), ("a: 1\na: 2", Code::NotYaml), ("a: &x 1\nb: *x", Code::NotYaml)]
+    {
+        folder.write("a.yaml", text);
+        let reading = folder.settled();
+        assert_eq!(names(&reading), ["li", "wang"], "{text}");
+        let problem = &reading.problems[0];
+        assert_eq!(problem.code, code.id(), "{problem:?}");
+        assert!(problem.origin.contains("a.yaml:"), "{problem:?}");
+        assert!(problem.message.contains("stays in force"), "{problem:?}");
+    }
+    folder.write("a.yaml", &format!("# {}\n", "x".repeat(1 << 20)));
+    let reading = folder.settled();
+    assert_eq!((names(&reading).len(), reading.problems[0].code.as_str()), (2, "TG-6011"));
+    folder.write("a.yaml", "");
+    assert_eq!(names(&folder.settled()), ["wang"]);
+}
+
+#[test]
+fn documents_of_one_object_are_merged() {
+    let mut folder = Folder::new();
+    folder
+        .write("people.yaml", &user("li", "  requestedBy: chen\n  state: Active\n  request: {person: 李强}"));
+    folder.write("approvals/wang.yml", &user("li", "  approval:\n    by: wang"));
+    let reading = folder.settled();
+    let found = &reading.found[&key("li")];
+    assert_eq!(found.violations, []);
+    let spec = json!({"requestedBy": "chen", "state": "Active", "request": {"person": "李强"}, "approval": {"by": "wang"}});
+    assert_eq!(found.value["spec"], spec);
+    assert!(found.places.at("spec.approval.by").ends_with("approvals/wang.yml:8:5"));
+    assert!(
+        found.places.at("spec.request.person").ends_with("people.yaml:9:13"),
+        "{}",
+        found.places.at("spec.request.person")
+    );
+    assert!(found.places.at("spec.state").ends_with("people.yaml:8:3"));
+    assert!(found.places.at("").ends_with("approvals/wang.yml:1:1"));
+
+    folder.write("approvals/wu.yaml", &user("li", "  approval:\n    by: wu\n    until: x"));
+    let reading = folder.settled();
+    let [overlap] = &reading.found[&key("li")].violations[..] else { panic!() };
+    assert_eq!((overlap.path.as_str(), overlap.code), ("spec.approval.by", Code::FragmentsOverlap));
+    assert!(overlap.message.contains("wang.yml:8:5") && overlap.message.contains("wu.yaml:8:5"), "{overlap}");
+}
+
+#[test]
+fn other_documents() {
+    let mut folder = Folder::new();
+    let texts = [
+        "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: dept-sbj",
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ca, namespace: dept-sbj}\ndata:\n  ca.crt: pem",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: VpnUsr",
+        "apiVersion: v1\nkind: Resource",
+        "- 1",
+        "apiVersion: tidegate.dev/v1alpha1\nkind: VpnUser\nmetadata:\n  name: 8",
+    ];
+    folder.write("a.yaml", &texts.join("\n---\n"));
+    let reading = folder.settled();
+    assert!(reading.found.is_empty());
+    let entry = ("dept-sbj".to_owned(), "ca".to_owned(), "ca.crt".to_owned());
+    assert_eq!(reading.config_maps[&entry], "pem");
+    let problems: Vec<_> =
+        reading.problems.iter().map(|problem| (problem.code.as_str(), problem.message.as_str())).collect();
+    assert_eq!(problems[0], ("TG-6009", "kind: \"VpnUsr\" is not a kind; did you mean VpnUser?"));
+    assert_eq!(problems[1].0, "TG-6009");
+    assert!(problems[1].1.contains("write tidegate.dev/v1alpha1"));
+    assert_eq!(problems[2].0, "TG-6009");
+    assert!(problems[3].1.contains("in quotes if it is a number"));
+}
+
+#[test]
+fn a_mounted_config_map_is_followed_and_hidden_names_are_not() {
+    use std::os::unix::fs::symlink;
+    let mut folder = Folder::new();
+    folder.write("..one/a.yaml", &user("li", ACTIVE));
+    symlink("..one", folder.path("..data")).unwrap();
+    symlink("..data/a.yaml", folder.path("a.yaml")).unwrap();
+    symlink(".", folder.path("loop")).unwrap();
+    symlink("nowhere", folder.path("b.yaml")).unwrap();
+    assert_eq!(names(&folder.settled()), ["li"]);
+    folder.write("..two/a.yaml", &user("wang", ACTIVE));
+    symlink("..two", folder.path("..tmp")).unwrap();
+    fs::rename(folder.path("..tmp"), folder.path("..data")).unwrap();
+    assert_eq!(names(&folder.settled()), ["wang"]);
+}
+
+#[test]
+fn an_outage_is_never_a_deletion() {
+    let mut folder = Folder::new();
+    folder.write("a.yaml", &user("li", ACTIVE));
+    folder.settled();
+    let away = folder.dir.path().with_extension("away");
+    fs::rename(folder.dir.path(), &away).unwrap();
+    let error = folder.reader.scan(folder.now).unwrap_err();
+    let reading = folder.reader.troubled(&error);
+    assert_eq!(names(&reading), ["li"]);
+    assert!(reading.problems[0].message.contains("everything stays in force"));
+    fs::rename(&away, folder.dir.path()).unwrap();
+    assert!(folder.after(500).reading.is_none(), "nothing changed");
+}
+
+#[test]
+fn words_are_read_as_kubectl_reads_them() {
+    let text = "a: yes\nb: 'yes'\nc: 0898\nd: 17:30\ne: 1.5\nf: 2027-01-01T00:00:00Z\ng: ~\nh: -3\ni: .inf\nj: 0x1f\nk: 1e3";
+    let documents = read_documents(text.as_bytes()).unwrap();
+    let expected = json!({"a": true, "b": "yes", "c": 898, "d": "17:30", "e": 1.5, "f": "2027-01-01T00:00:00Z",
+        "g": null, "h": -3, "i": ".inf", "j": 31, "k": 1000.0});
+    assert_eq!(documents[0].value, expected);
+    assert_eq!(documents[0].marks.len(), 12);
+}
+
+#[test]
+fn hostile_files_are_refused_within_bounds() {
+    let code = |bytes: &[u8]| read_documents(bytes).unwrap_err().code;
+    assert_eq!(code("[".repeat(100_000).as_bytes()), Code::NotYaml);
+    assert_eq!(code(format!("{}1", "- ".repeat(1_000)).as_bytes()), Code::NotYaml);
+    assert_eq!(code(format!("[{}]", "1,".repeat(300_000)).as_bytes()), Code::FileTooLarge);
+    assert_eq!(code(b"a: \xff"), Code::NotYaml);
+    assert_eq!(code(b"a: !!binary x"), Code::NotYaml);
+    assert_eq!(code(b"{a: 1}: 2"), Code::NotYaml);
+    assert!(read_documents(b"").unwrap().is_empty());
+    assert!(read_documents("\u{feff}---\n...\n---\n# nothing\n".as_bytes()).unwrap().is_empty());
+    let fault = read_documents("a: 1\n海: \u{3042}\nb: [".as_bytes()).unwrap_err();
+    assert!(fault.mark.line >= 3, "{fault:?}");
+}
+
+#[test]
+fn a_problem_is_shown_with_its_line() {
+    let folder = Folder::new();
+    folder.write("a.yaml", "a: 1\n人: {b: 2}\n");
+    let origin = format!("{}:2:5", folder.path("a.yaml").display());
+    let problem = crate::Problem {
+        code: "TG-6001".to_owned(),
+        object: "VpnUser dept-sbj/li".to_owned(),
+        origin: origin.clone(),
+        message: "b: wrong; correct it".to_owned(),
+    };
+    let shown = Excerpt::of(&problem).to_string();
+    let expected = format!(
+        "{origin}: TG-6001 VpnUser dept-sbj/li: b: wrong; correct it\n  2 | 人: {{b: 2}}\n    |      ^"
+    );
+    assert_eq!(shown, expected);
+    let nowhere = crate::Problem { origin: "gone.yaml:1:1".to_owned(), ..problem };
+    assert_eq!(Excerpt::of(&nowhere).to_string().lines().count(), 1);
+}

@@ -1,16 +1,20 @@
 //! What became of each object: conditions, and their place in `STATE/status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Source, Timestamp};
 
+use crate::events::Problem;
 use crate::objects::ObjectKey;
 use crate::state::{State, StateError};
 use crate::time::rfc3339;
 
 const DIRECTORY: &str = "status";
+
+/// Everything that is not in force as written, objects and files, in one list.
+const PROBLEMS: &str = "status/problems.json";
 
 /// Longest message of a condition, as the schema of conditions allows.
 const MESSAGE_BYTES_MAX: usize = 4_096;
@@ -139,6 +143,7 @@ impl ObjectStatus {
 #[derive(Debug, Default)]
 pub struct Ledger {
     written: BTreeMap<PathBuf, Document>,
+    problems: Option<BTreeSet<Problem>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -158,6 +163,9 @@ impl Ledger {
     pub fn load(state: &State) -> Result<Self, StateError> {
         let mut ledger = Self::default();
         for path in state.files(Path::new(DIRECTORY))? {
+            if path == Path::new(PROBLEMS) {
+                continue;
+            }
             let document = state.read(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
             if let Some(document) = document {
                 ledger.written.insert(path, document);
@@ -175,6 +183,19 @@ impl Ledger {
         let accepted =
             document.conditions.iter().find(|condition| condition.r#type == ConditionType::Accepted)?;
         Some((document.generation, accepted))
+    }
+
+    /// Writes the list of problems, if it changed.
+    pub fn update_problems(&mut self, state: &State, problems: &BTreeSet<Problem>) -> Result<(), StateError> {
+        if self.problems.as_ref() == Some(problems) {
+            return Ok(());
+        }
+        let path = Path::new(PROBLEMS);
+        let bytes = serde_json::to_vec_pretty(problems)
+            .map_err(|error| StateError::corrupt(path, format!("the problems cannot be written: {error}")))?;
+        state.write_output(path, &bytes)?;
+        self.problems = Some(problems.clone());
+        Ok(())
     }
 
     /// Writes the statuses that changed and removes those of objects that are gone.

@@ -369,7 +369,11 @@ impl<S: Store> Controller<S> {
             status.set(ConditionType::Propagated, truth, reason, message);
             status.sum_up();
         }
-        if let Err(error) = self.ledger.update(&self.state, &self.statuses, now) {
+        let laid_out = self
+            .ledger
+            .update(&self.state, &self.statuses, now)
+            .and_then(|_| self.ledger.update_problems(&self.state, &self.told));
+        if let Err(error) = laid_out {
             let _told = self.state_failed(&error);
         }
         Instant::now() + if waiting { PROPAGATION_POLL } else { REPORTS_POLL }

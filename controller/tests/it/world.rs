@@ -26,6 +26,7 @@ pub(crate) struct World {
     pub(crate) store: Embedded,
     handle: Handle,
     state: Arc<State>,
+    /// Where written objects go; nobody listens when they come from a folder.
     objects: watch::Sender<Arc<Reading>>,
     written: BTreeMap<ObjectKey, Value>,
 }
@@ -54,11 +55,20 @@ impl World {
         objects: Vec<Value>,
         before: impl FnOnce(&Arc<State>, &Embedded),
     ) -> Self {
+        let written = objects.into_iter().map(|value| (key(&value), value)).collect();
+        let (objects, readings) = watch::channel(reading(&written));
+        Self { written, objects, ..Self::start_on(dir, readings, before).await }
+    }
+
+    /// Starts on whatever gives these readings.
+    pub(crate) async fn start_on(
+        dir: TempDir,
+        readings: watch::Receiver<Arc<Reading>>,
+        before: impl FnOnce(&Arc<State>, &Embedded),
+    ) -> Self {
         let state = Arc::new(State::open(&dir.path().join("state")).unwrap());
         let store = Embedded::open(&state.store_file(), state.term()).unwrap();
         before(&state, &store);
-        let written = objects.into_iter().map(|value| (key(&value), value)).collect();
-        let (objects, readings) = watch::channel(reading(&written));
         let config = Config {
             settings: Settings {
                 title: Localized { zh_cn: Some("业务系统".into()), en: None },
@@ -70,6 +80,7 @@ impl World {
             audit: Some(AuditLog::open(&state.audit_directory(), "controller").unwrap()),
         };
         let handle = start(config, Arc::clone(&state), store.clone(), readings).unwrap();
+        let (objects, written) = (watch::channel(Arc::default()).0, BTreeMap::new());
         let mut world = Self { dir, store, handle, state, objects, written };
         world.event(|event| matches!(event, ControllerEvent::Ready { .. })).await;
         world
@@ -121,6 +132,23 @@ impl World {
 
     pub(crate) fn path(&self, relative: &str) -> PathBuf {
         self.state.root().join(relative)
+    }
+
+    /// Waits until the list of problems says something.
+    pub(crate) async fn problems(&self, wanted: impl Fn(&str) -> bool) -> String {
+        let path = self.path("status/problems.json");
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        let wait = async {
+            loop {
+                tick.tick().await;
+                if let Some(problems) =
+                    std::fs::read_to_string(&path).ok().filter(|problems| wanted(problems))
+                {
+                    return problems;
+                }
+            }
+        };
+        tokio::time::timeout(DEADLINE, wait).await.expect("the problems come")
     }
 
     /// Waits until a status file says something.

@@ -1,0 +1,3 @@
+//! The engine as a gateway uses it.
+
+mod differential;

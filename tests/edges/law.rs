@@ -35,6 +35,14 @@ pub(crate) struct Row {
     pub(crate) instead: &'static str,
 }
 
+impl Row {
+    /// Why a crate may be nowhere below this one, if so.
+    pub(crate) fn forbids(&self, name: &str) -> Option<&'static str> {
+        let everywhere = NOWHERE.iter().find(|(nowhere, _)| *nowhere == name).map(|(_, why)| *why);
+        everywhere.or_else(|| self.never.iter().any(|never| never.covers(name)).then_some(self.why))
+    }
+}
+
 const CORE: &str = "tidegate-core";
 const CRD: &str = "tidegate-crd";
 const STORE: &str = "tidegate-store";

@@ -49,11 +49,12 @@ fn dangerous_dependencies_have_owners() {
         for member in graph.members() {
             if graph.direct(member).contains(&owned.name) && !owned.owners.contains(&member) {
                 findings.add(format!(
-                    "{member} may not list {name}. Why: {why}. What to do: remove it from {path}, and go through {owners}.",
+                    "{member} may not list {name}. Why: {why}. What to do: remove it from {path}; only \
+                     {owners} may.",
                     name = owned.name,
                     why = owned.why,
                     path = graph.manifest(member),
-                    owners = owned.owners.join(" or "),
+                    owners = owned.owners.join(" and "),
                 ));
             }
         }
@@ -67,14 +68,21 @@ fn nothing_forbidden_is_compiled_in() {
     let mut findings = Findings::default();
     for row in law::CRATES {
         for (found, chain) in graph.closure(row.name) {
-            let everywhere = law::NOWHERE.iter().find(|(name, _)| *name == found).map(|(_, why)| *why);
-            let here = row.never.iter().any(|never| never.covers(found)).then_some(row.why);
-            if let Some(why) = here.or(everywhere) {
+            let Some(why) = row.forbids(found) else { continue };
+            // Whatever comes with a forbidden crate goes with it, and what another crate of ours may not contain
+            // is said of that one.
+            let between = &chain[1..chain.len() - 1];
+            let said = between.iter().any(|name| {
+                row.forbids(name).is_some()
+                    || law::CRATES.iter().any(|other| other.name == *name && other.forbids(found).is_some())
+            });
+            if !said {
                 findings.add(format!(
-                    "{name} contains {found}, through {chain}. Why not: {why}. What to do: break the chain at its \
-                     first edge, and {instead}.",
+                    "{name} contains {found}: {chain}. Why not: {why}. What to do: break the chain at its first edge, \
+                     in {path}, and {instead}.",
                     name = row.name,
                     chain = chain.join(" -> "),
+                    path = graph.manifest(row.name),
                     instead = row.instead,
                 ));
             }

@@ -14,3 +14,6 @@ pub use check::check;
 pub(crate) use check::{DEVICES, FACTORS, WEEKDAYS};
 pub(crate) use cost::cost;
 pub use parse::parse;
+
+#[cfg(test)]
+mod tests;

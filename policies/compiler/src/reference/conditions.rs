@@ -124,13 +124,13 @@ fn people(m: &Match, scope: &Scope, facts: Facts<'_>) -> Option<Miss> {
 fn way(m: &Match, facts: Facts<'_>) -> Option<Miss> {
     let port = facts.request.port;
     let path = facts.request.path;
-    let below = |prefix: &Box<str>| match path.strip_prefix(&**prefix) {
+    let below = |prefix: &str| match path.strip_prefix(prefix) {
         Some(rest) => rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/'),
         None => false,
     };
     misses(&m.ports, |range| range.from <= port && port <= range.to, Miss::Port)
         .or_else(|| misses(&m.methods, |method| &**method == facts.request.method, Miss::Method))
-        .or_else(|| misses(&m.path_prefixes, below, Miss::Path))
+        .or_else(|| misses(&m.path_prefixes, |prefix| below(prefix), Miss::Path))
 }
 
 fn client(m: &Match, facts: Facts<'_>) -> Option<Miss> {

@@ -1,4 +1,5 @@
-//! The compiled tables against the reference evaluator.
+//! The compiled tables against the reference evaluator, and the evaluator's promises.
 
 mod differential;
+mod evaluator;
 mod native;

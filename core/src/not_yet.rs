@@ -29,6 +29,47 @@ pub const NOT_YET_SUPPORTED: &[NotYet] = &[
         instead: "remove the field; the built-in limits apply",
     },
     NotYet {
+        kind: "VpnGateway",
+        field: "spec.hosts",
+        instead: "remove the field and name the host with --host; pools of gateways come with Kubernetes",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.tls",
+        instead: "remove the field; the certificate lies in the state directory, its Secret comes with Kubernetes",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.replicas",
+        instead: "remove the field; pools of gateways come with Kubernetes",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.autoscaling",
+        instead: "remove the field; pools of gateways come with Kubernetes",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.departments",
+        instead: "remove the field; the one pool there is serves every department",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.staleness",
+        instead: "remove the field; the built-in limits apply",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.addressPrefixes",
+        instead: "remove the field; it comes with the tunnel",
+    },
+    NotYet { kind: "VpnGateway", field: "spec.dns", instead: "remove the field; it comes with the tunnel" },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.tunnel",
+        instead: "remove the field; it comes with the tunnel",
+    },
+    NotYet {
         kind: "Recertification",
         field: "",
         instead: "extend accounts one by one with spec.review until campaigns exist",

@@ -39,11 +39,11 @@ pub fn validate(kind: Kind, value: &Value, old: Option<&Value>) -> Vec<Violation
         ));
     }
     metadata::check(kind, object, &mut violations);
-    not_yet::check(kind, value, &mut violations);
     structure::check(schema(kind), object, &mut violations);
     if violations.is_empty() {
         rules::check(kind, value, old, &mut violations);
     }
+    not_yet::check(kind, value, &mut violations);
     violations.truncate(VIOLATIONS_MAX);
     violations
 }

@@ -16,7 +16,7 @@ fn examples_are_accepted() {
     // Each folder directly under examples/ is one set of manifests, whose fragments belong together.
     let mut folders: BTreeMap<String, Vec<Document>> = BTreeMap::new();
     for file in files_below("examples") {
-        if !file.has_extension("yaml") {
+        if !file.has_extension("yaml") || file.path.starts_with("examples/refused/") {
             continue;
         }
         let folder = file.path.split('/').take(2).collect::<Vec<_>>().join("/");

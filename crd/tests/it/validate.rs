@@ -196,6 +196,14 @@ fn features_that_are_not_built_are_refused() {
     let violation = only(validate(Kind::Resource, &object, None));
     assert_eq!((violation.path.as_str(), violation.code), ("spec.network", Code::NotYetSupported));
     refused(Kind::Department, "/lockMode", json!("Closed"), "spec.lockMode", Code::NotYetSupported, "tunnel");
+    refused(
+        Kind::VpnGateway,
+        "/replicas",
+        json!(3),
+        "spec.replicas",
+        Code::NotYetSupported,
+        "come with Kubernetes",
+    );
     let violation = only(validate(Kind::Recertification, &valid(Kind::Recertification), None));
     assert_eq!(violation.code, Code::NotYetSupported);
 }

@@ -1,10 +1,17 @@
-//! The example folder on a cluster: requests by one field manager, each approver's yes by another.
+//! The example folder on a cluster: requests by one person, each approver's yes by another.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_crd::Kind;
+use tidegate_crd::{GROUP, Kind};
 use tidegate_tests::control_plane::ControlPlane;
 use tidegate_tests::manifest::{self, Document};
 use tidegate_tests::tree::files_below;
+use tidegate_tests::wait;
+
+/// How long the API server may take to know a new right.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Applies `examples/haikou` and finds all of its objects, approved, in the cluster.
 pub(crate) fn apply(plane: &ControlPlane) {
@@ -20,9 +27,9 @@ pub(crate) fn apply(plane: &ControlPlane) {
         requests.into_iter().partition(|document| document.text("/kind") == "Namespace");
     assert!(!namespaces.is_empty() && !requests.is_empty() && !approvals.is_empty(), "the example is there");
 
-    send(plane, "applicant", &namespaces);
-    send(plane, "applicant", &requests);
-    send(plane, "approver", &approvals);
+    send(plane, &namespaces);
+    send(plane, &requests);
+    approve(plane, &approvals);
 
     for object in manifest::merged(&documents).unwrap_or_else(|error| panic!("{error}")) {
         let [kind, namespace, name] = object.key();
@@ -41,16 +48,44 @@ pub(crate) fn apply(plane: &ControlPlane) {
     }
 }
 
-fn send(plane: &ControlPlane, manager: &str, documents: &[Document]) {
-    let items: Vec<&Value> = documents.iter().map(|document| &document.value).collect();
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-    let manager = format!("--field-manager={manager}");
+fn send(plane: &ControlPlane, documents: &[Document]) {
+    let stream: Vec<String> = documents.iter().map(|document| document.value.to_string()).collect();
     plane
         .kubectl(
-            &["apply", "--server-side", "--validate=strict", &manager, "--filename=-"],
-            &list.to_string(),
+            &["apply", "--server-side", "--field-manager=applicant", "--filename=-"],
+            &stream.join("\n---\n"),
         )
         .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// Runs the example's own script, in which each approver applies under the own name, with the right to do so.
+fn approve(plane: &ControlPlane, approvals: &[Document]) {
+    let approvers: BTreeSet<&str> =
+        approvals.iter().map(|document| document.text("/spec/approval/by")).collect();
+    let subjects: Vec<Value> = approvers
+        .iter()
+        .map(|name| json!({"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}))
+        .collect();
+    let role = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "approvers"},
+        "rules": [{"apiGroups": [GROUP], "resources": ["vpnusers"], "verbs": ["get", "patch"]}],
+    });
+    let binding = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "approvers"}, "subjects": subjects,
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "approvers"},
+    });
+    plane
+        .kubectl(&["create", "--filename=-"], &format!("{role}\n---\n{binding}"))
+        .unwrap_or_else(|error| panic!("{error}"));
+    // The API server's own view of a new binding lags behind by a moment.
+    let first = approvers.first().expect("an approver");
+    wait::until("approvers may approve", DEADLINE, || {
+        let asked = ["auth", "can-i", "patch", "vpnusers.tidegate.dev", "--all-namespaces", "--as", first];
+        plane.kubectl(&asked, "").map(drop)
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
+    plane.script("examples/haikou/approve.sh").unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The fields of `wanted` that `stored` does not have.

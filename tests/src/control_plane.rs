@@ -21,7 +21,7 @@ const TRIES: u32 = 5;
 /// A running control plane; dropping it stops both programs and removes what they wrote.
 #[derive(Debug)]
 pub struct ControlPlane {
-    kubectl: PathBuf,
+    binaries: PathBuf,
     // Fields drop in this order: the API server goes before its store, and both before their files.
     api: Process,
     etcd: Process,
@@ -104,7 +104,7 @@ impl ControlPlane {
             .arg(format!("--cert-dir={}", path("generated")));
         let api = Process::start("kube-apiserver", files.path(), &mut api).map_err(said)?;
 
-        let mut plane = Self { kubectl: binaries.join("kubectl"), api, etcd, files };
+        let mut plane = Self { binaries: binaries.to_owned(), api, etcd, files };
         plane.wait_ready()?;
         Ok(plane)
     }
@@ -126,19 +126,33 @@ impl ControlPlane {
     ///
     /// When it fails, with what it wrote to standard error.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let said = |error: std::io::Error| format!("kubectl: {error}");
-        let mut child = Command::new(&self.kubectl)
+        self.run(Command::new(self.binaries.join("kubectl")).args(arguments), input)
+    }
+
+    /// Runs a script of the tree that calls kubectl, as the cluster's administrator.
+    ///
+    /// # Errors
+    ///
+    /// When it fails, with what it wrote to standard error.
+    pub fn script(&self, path: &str) -> Result<String, String> {
+        let others = std::env::var("PATH").unwrap_or_default();
+        let path_variable = format!("{}:{others}", self.binaries.display());
+        self.run(Command::new(root().join(path)).env("PATH", path_variable), "")
+    }
+
+    fn run(&self, command: &mut Command, input: &str) -> Result<String, String> {
+        let program = command.get_program().display().to_string();
+        let child = command
             .env("KUBECONFIG", self.files.path().join("kubeconfig"))
             .env("HOME", self.files.path())
-            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .spawn()
-            .map_err(said)?;
+            .spawn();
+        let mut child = child.map_err(|error| format!("{program}: {error}"))?;
         // It reads all of its input before it writes more than a pipe holds. One that ended early says why below.
         let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
-        let output = child.wait_with_output().map_err(said)?;
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }

@@ -1,7 +1,7 @@
 # Shared by the scripts in this directory; sourced, never run.
 # Progress goes to standard error, so that a script's standard output stays its answer.
 
-set -euo pipefail
+# shellcheck shell=bash disable=SC2034
 
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$TOOLS/../.." && pwd)

@@ -4,6 +4,7 @@
 //! caller's choice on the very modules gateways run; the answer says which rule it was, or what was
 //! missing.
 
+mod near;
 mod words;
 
 use std::net::IpAddr;
@@ -16,6 +17,8 @@ use tidegate_core::{
 };
 
 use crate::time::rfc3339;
+
+pub use near::{NearMiss, RulesInForce};
 
 /// What is asked.
 #[derive(Clone, Debug)]
@@ -67,6 +70,9 @@ pub struct Explanation {
     pub holds_until: Option<String>,
     /// Whether a rule's expression failed on the way.
     pub rule_error: bool,
+    /// Rules of the owner that would have allowed it but for one condition; see [`Explanation::near`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub near: Vec<NearMiss>,
     /// In words.
     pub words: Words,
 }
@@ -118,6 +124,24 @@ pub fn explain<E: Evaluate>(
         }
     };
     answer(snapshot, ask, &decision)
+}
+
+impl Explanation {
+    /// Adds, to the words too, what the owner's rules that came nearest wanted, when no rule said no.
+    #[must_use]
+    pub fn near(mut self, rules: &RulesInForce, snapshot: &Snapshot, ask: &Ask) -> Self {
+        let judged = self.code.is_some() && self.rule.is_none();
+        if judged
+            && snapshot.account(&ask.account).is_some_and(|account| account.standing(ask.at).denied.is_none())
+        {
+            self.near = near::misses(rules, snapshot, ask);
+            for miss in &self.near {
+                self.words.zh_cn.push_str(&format!("\n  {}。", miss.words.zh_cn));
+                self.words.en.push_str(&format!("\n  {}.", miss.words.en));
+            }
+        }
+        self
+    }
 }
 
 fn known<'a>(snapshot: &'a Snapshot, ask: &Ask) -> Result<&'a Account, DenyReason> {
@@ -173,7 +197,11 @@ fn answer(snapshot: &Snapshot, ask: &Ask, decision: &Decision) -> Explanation {
         opens_at: denial.and_then(|denial| denial.opens_at).and_then(instant),
         holds_until: instant(valid_until),
         rule_error,
+        near: Vec::new(),
         words: words::of(snapshot, ask, denial, rule.as_ref()),
         rule,
     }
 }
+
+#[cfg(test)]
+mod tests;

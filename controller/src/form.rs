@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tidegate_core::{Code, DepartmentCode, Source};
@@ -23,11 +24,11 @@ pub struct Item {
     /// Its UID and generation.
     pub source: Source,
     /// Its spec as written, kept as last good form when it is accepted.
-    pub spec: Value,
+    pub spec: Arc<Value>,
     /// Every single thing that is wrong with it as written.
     pub violations: Vec<Violation>,
     /// What it means, or why it cannot be used.
-    pub form: Result<Form, Refusal>,
+    pub form: Result<Arc<Form>, Refusal>,
 }
 
 /// Why an object, or a part of one, is not in force as written.

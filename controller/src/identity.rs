@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidegate_core::{Code, Source, Timestamp, Uid};
 
-use crate::digest::{hex, sha256};
+use crate::digest::{Digest, hex, sha256};
 use crate::objects::{ObjectKey, ObjectKind};
 use crate::state::{State, StateError};
 
@@ -35,9 +35,9 @@ pub struct Register {
 pub struct Sighting<'a> {
     /// Which object.
     pub key: &'a ObjectKey,
-    /// Its spec; a difference raises the generation. `None` when the object is there but could not be
-    /// read: nothing is learnt about its spec.
-    pub spec: Option<&'a Value>,
+    /// Its spec and the digest of it; a difference raises the generation. `None` when the object is
+    /// there but could not be read: nothing is learnt about its spec.
+    pub spec: Option<(&'a Value, Digest)>,
     /// Whether the spec is valid: only then it is a promise that later specs have to keep.
     pub valid: bool,
 }
@@ -148,8 +148,8 @@ impl Register {
         };
         let before = entry.clone();
         entry.vanished = None;
-        if let Some(spec) = sighting.spec {
-            let digest = hex(&sha256(spec.to_string().as_bytes()));
+        if let Some((spec, digest)) = sighting.spec {
+            let digest = hex(&digest);
             if digest != entry.spec {
                 // The first readable form of an object that was unreadable so far is its first generation.
                 entry.generation += i64::from(!entry.spec.is_empty());
@@ -245,6 +245,11 @@ impl Entry {
     }
 }
 
+/// The digest of a spec; equal specs have equal ones, since their fields are in order.
+pub(crate) fn digest_of(spec: &Value) -> Digest {
+    sha256(spec.to_string().as_bytes())
+}
+
 fn path(kind: ObjectKind) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{}.json", kind.as_str().to_ascii_lowercase()))
 }
@@ -287,7 +292,11 @@ mod tests {
     }
 
     fn round(register: &mut Register, seen: &[(&ObjectKey, Option<Value>)], now: Timestamp) -> Round {
-        let seen = seen.iter().map(|(key, spec)| Sighting { key, spec: spec.as_ref(), valid: true });
+        let seen = seen.iter().map(|(key, spec)| Sighting {
+            key,
+            spec: spec.as_ref().map(|spec| (spec, digest_of(spec))),
+            valid: true,
+        });
         register.observe(seen, now).unwrap()
     }
 
@@ -355,7 +364,8 @@ mod tests {
         let held = json!({"requestedBy": "wang", "sessionGeneration": 3});
         assert_eq!(register.held(&li), Some(held.clone()));
         let invalid = json!({"requestedBy": "somebody else"});
-        let seen = Sighting { key: &li, spec: Some(&invalid), valid: false };
+        let spec = Some((&invalid, digest_of(&invalid)));
+        let seen = Sighting { key: &li, spec, valid: false };
         register.observe([seen], NOW).unwrap();
         assert_eq!(register.held(&li), Some(held));
         assert_eq!(register.source(&li).unwrap().generation, 2);

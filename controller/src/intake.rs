@@ -16,10 +16,11 @@ use tidegate_core::{Code, Source, Timestamp};
 use tidegate_crd::convert::{Context, Form};
 use tidegate_crd::{Violation, convert, validate};
 
+use crate::digest::Digest;
 use crate::events::Problem;
 use crate::folder::Places;
 use crate::form::{Item, Items, Refusal};
-use crate::identity::{Register, Round, Sighting};
+use crate::identity::{Register, Round, Sighting, digest_of};
 use crate::objects::ObjectKey;
 use crate::state::StateError;
 use crate::time::year;
@@ -66,6 +67,8 @@ pub struct Intake {
 #[derive(Debug)]
 struct Judged {
     value: Arc<Value>,
+    spec: Arc<Value>,
+    digest: Digest,
     found_wrong: Vec<Violation>,
     /// What the spec was held against, if it was found wanting.
     held: Option<Value>,
@@ -81,7 +84,7 @@ struct Meaning {
     config_maps: Arc<ConfigMaps>,
     /// Time zones are compiled from the beginning of the year.
     year: i16,
-    form: Form,
+    form: Arc<Form>,
 }
 
 impl Intake {
@@ -97,22 +100,18 @@ impl Intake {
             self.judge(key, found, register);
         }
         let known = &self.known;
-        let round = register.observe(
-            reading.found.iter().map(|(key, found)| Sighting {
-                key,
-                spec: found.value.get("spec"),
-                valid: known.get(key).is_some_and(|judged| judged.violations.is_empty()),
-            }),
-            now,
-        )?;
+        let sightings = known.iter().map(|(key, judged)| Sighting {
+            key,
+            spec: (!judged.spec.is_null()).then_some((&*judged.spec, judged.digest)),
+            valid: judged.violations.is_empty(),
+        });
+        let round = register.observe(sightings, now)?;
         let mut items = Items::new();
-        for (key, found) in &reading.found {
-            let (Some(source), Some(judged)) = (register.source(key), self.known.get_mut(key)) else {
-                continue;
-            };
+        for (key, judged) in &mut self.known {
+            let Some(source) = register.source(key) else { continue };
             let approved = register.approved_since(key).unwrap_or(now);
             let outcome = judged.convert(key, source.clone(), approved, &reading.config_maps, now);
-            let spec = found.value.get("spec").cloned().unwrap_or(Value::Null);
+            let spec = Arc::clone(&judged.spec);
             let item = match outcome {
                 Ok(form) => Item { source, spec, violations: Vec::new(), form: Ok(form) },
                 Err(violations) => {
@@ -140,8 +139,11 @@ impl Intake {
         } else {
             found.violations.clone()
         };
+        let spec = found.value.get("spec").cloned().unwrap_or_default();
         let judged = Judged {
             value: Arc::clone(&found.value),
+            digest: digest_of(&spec),
+            spec: Arc::new(spec),
             found_wrong: found.violations.clone(),
             held,
             violations,
@@ -159,7 +161,7 @@ impl Judged {
         approved: Timestamp,
         config_maps: &Arc<ConfigMaps>,
         now: Timestamp,
-    ) -> Result<Form, Vec<Violation>> {
+    ) -> Result<Arc<Form>, Vec<Violation>> {
         if !self.violations.is_empty() {
             return Err(self.violations.clone());
         }
@@ -170,12 +172,12 @@ impl Judged {
             && meaning.config_maps == *config_maps
             && meaning.year == year
         {
-            return Ok(meaning.form.clone());
+            return Ok(Arc::clone(&meaning.form));
         }
         self.meaning = None;
-        let form = meaning_of(key, &self.value, &source, approved, config_maps, now)?;
+        let form = Arc::new(meaning_of(key, &self.value, &source, approved, config_maps, now)?);
         let config_maps = Arc::clone(config_maps);
-        self.meaning = Some(Meaning { source, approved, config_maps, year, form: form.clone() });
+        self.meaning = Some(Meaning { source, approved, config_maps, year, form: Arc::clone(&form) });
         Ok(form)
     }
 }
@@ -247,7 +249,7 @@ mod tests {
         })
     }
 
-    fn form(items: &Items) -> &Result<Form, Refusal> {
+    fn form(items: &Items) -> &Result<Arc<Form>, Refusal> {
         &items[&key()].form
     }
 
@@ -256,7 +258,7 @@ mod tests {
         let (mut intake, mut register) = (Intake::default(), Register::default());
         for now in [NOW, NOW.plus(86_400)] {
             let (items, _) = intake.take(&user(spec("Active", 0)), &mut register, now).unwrap();
-            let Ok(Form::VpnUser(user)) = form(&items) else { panic!("{items:?}") };
+            let Ok(Form::VpnUser(user)) = form(&items).as_deref() else { panic!("{items:?}") };
             assert_eq!(user.account.approval.as_ref().unwrap().until, NOW.plus(365 * 86_400));
         }
     }

@@ -7,13 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_core::{Source, Uid};
 
 use crate::objects::{ObjectKey, ObjectKind};
-use crate::state::{State, StateError};
+use crate::state::{self, State, StateError};
 
 const DIRECTORY: &str = "last-good";
 
@@ -32,7 +33,7 @@ pub struct Good {
     /// The object and the generation this form had.
     pub source: Source,
     /// The spec as it was written then.
-    pub spec: Value,
+    pub spec: Arc<Value>,
 }
 
 /// The last good forms, in memory and on the disk.
@@ -56,17 +57,22 @@ struct Document {
 impl LastGood {
     /// Reads what earlier runs kept. An unreadable entry is reported; its object has no last good form.
     pub fn load(state: &State) -> Result<(Self, Vec<StateError>), StateError> {
+        Self::peek(state.root())
+    }
+
+    /// The same without holding the state: what a running process has stored so far.
+    pub fn peek(root: &Path) -> Result<(Self, Vec<StateError>), StateError> {
         let mut last_good = Self::default();
         let mut problems = Vec::new();
-        for path in state.files(Path::new(DIRECTORY))? {
-            let bytes = state.read(&path)?.unwrap_or_default();
+        for path in state::files_below(root, Path::new(DIRECTORY))? {
+            let bytes = state::read_below(root, &path)?.unwrap_or_default();
             match parse(&bytes) {
                 Some((key, good)) => {
                     last_good.kept.insert(key.clone(), good.clone());
                     last_good.stored.insert(key, good);
                 }
                 None => problems.push(StateError::corrupt(
-                    &state.root().join(&path),
+                    &root.join(&path),
                     "this last good form cannot be read, so its object has none",
                 )),
             }
@@ -78,6 +84,11 @@ impl LastGood {
     #[must_use]
     pub fn get(&self, key: &ObjectKey, uid: &Uid) -> Option<&Good> {
         self.kept.get(key).filter(|good| good.source.uid == *uid)
+    }
+
+    /// All forms, by object.
+    pub fn all(&self) -> impl Iterator<Item = (&ObjectKey, &Good)> {
+        self.kept.iter()
     }
 
     /// Replaces all forms by those of one build.
@@ -97,7 +108,7 @@ impl LastGood {
                 name: key.name.to_string(),
                 uid: good.source.uid.to_string(),
                 generation: good.source.generation,
-                spec: good.spec.clone(),
+                spec: Value::clone(&good.spec),
             };
             let path = path(key);
             let bytes = serde_json::to_vec_pretty(&document).map_err(|error| {
@@ -125,7 +136,7 @@ fn parse(bytes: &[u8]) -> Option<(ObjectKey, Good)> {
     let kind = KINDS.into_iter().find(|kind| kind.as_str() == document.kind)?;
     let source = Source { uid: document.uid.parse().ok()?, generation: document.generation };
     let key = ObjectKey::new(kind, &document.namespace, &document.name);
-    Some((key, Good { source, spec: document.spec }))
+    Some((key, Good { source, spec: Arc::new(document.spec) }))
 }
 
 #[cfg(test)]
@@ -141,8 +152,10 @@ mod tests {
         let state = State::open(dir.path()).unwrap();
         let key = ObjectKey::new(ObjectKind::Resource, "dept-sbj", "portal");
         let uid: Uid = "u-1".parse().unwrap();
-        let good =
-            Good { source: Source { uid: uid.clone(), generation: 3 }, spec: json!({"web": {"url": "x"}}) };
+        let good = Good {
+            source: Source { uid: uid.clone(), generation: 3 },
+            spec: Arc::new(json!({"web": {"url": "x"}})),
+        };
         let (mut forms, problems) = LastGood::load(&state).unwrap();
         assert!(problems.is_empty());
         forms.replace(BTreeMap::from([(key.clone(), good.clone())]));

@@ -111,7 +111,7 @@ fn person(
         session_generation: 0,
         reissue: 0,
     };
-    let user = match &item.form {
+    let user = match item.form.as_deref() {
         Ok(Form::VpnUser(user)) => user,
         Ok(_) => return Ok((id, denied(Refusal::new(Code::UnknownKind, "this is not a VpnUser")))),
         Err(refusal) => return Ok((id, denied(refusal.clone()))),

@@ -56,11 +56,14 @@ impl Candidate {
     /// The forms a policy object offers.
     #[must_use]
     pub fn of(key: &ObjectKey, part: &Part) -> Self {
-        let rules = |offer: &Option<(Form, Good)>| match offer {
-            Some((Form::AccessPolicy(rules) | Form::ClusterAccessPolicy(rules), good)) => {
-                Some((rules.clone(), good.clone()))
+        let rules = |offer: &Option<(Arc<Form>, Good)>| {
+            let (form, good) = offer.as_ref()?;
+            match &**form {
+                Form::AccessPolicy(rules) | Form::ClusterAccessPolicy(rules) => {
+                    Some((rules.clone(), good.clone()))
+                }
+                _ => None,
             }
-            _ => None,
         };
         Self { key: key.clone(), newest: rules(&part.newest), kept: rules(&part.kept) }
     }
@@ -229,7 +232,7 @@ mod tests {
             rules: Vec::new(),
         };
         let source = tidegate_core::Source { uid: name.parse().unwrap(), generation };
-        (Rules::Written(policy), Good { source, spec: generation.into() })
+        (Rules::Written(policy), Good { source, spec: Arc::new(generation.into()) })
     }
 
     fn candidate(name: &str, newest: Option<i64>, kept: Option<i64>) -> Candidate {

@@ -169,6 +169,13 @@ impl State {
         files::replace(&self.root.join(relative), bytes)
     }
 
+    /// Replaces many files, with one outcome for each.
+    pub(crate) fn write_many(&self, files: Vec<(PathBuf, Vec<u8>)>) -> Vec<Result<(), StateError>> {
+        let files: Vec<_> =
+            files.into_iter().map(|(relative, bytes)| (self.root.join(relative), bytes)).collect();
+        files::replace_many(&files)
+    }
+
     /// Replaces a file that is an output only: one step, but a power cut may lose it.
     pub(crate) fn write_output(&self, relative: &Path, bytes: &[u8]) -> Result<(), StateError> {
         files::replace_unsynced(&self.root.join(relative), bytes)
@@ -176,7 +183,7 @@ impl State {
 
     /// The content of the file at `relative`; `None` when there is no such file.
     pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>, StateError> {
-        files::read(&self.root.join(relative), FILE_BYTES_MAX)
+        read_below(&self.root, relative)
     }
 
     /// Removes the file at `relative`; its absence is what was wanted.
@@ -186,8 +193,18 @@ impl State {
 
     /// All files below the directory `relative`, as paths relative to the state, sorted.
     pub(crate) fn files(&self, relative: &Path) -> Result<Vec<PathBuf>, StateError> {
-        files::list(&self.root, relative)
+        files_below(&self.root, relative)
     }
+}
+
+/// The content of a file of a state that may be another process's.
+pub(crate) fn read_below(root: &Path, relative: &Path) -> Result<Option<Vec<u8>>, StateError> {
+    files::read(&root.join(relative), FILE_BYTES_MAX)
+}
+
+/// The files of a state that may be another process's.
+pub(crate) fn files_below(root: &Path, relative: &Path) -> Result<Vec<PathBuf>, StateError> {
+    files::list(root, relative)
 }
 
 fn lock(path: &Path) -> Result<File, StateError> {

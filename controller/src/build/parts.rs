@@ -1,6 +1,7 @@
 //! What each object contributes: its newest form, else the last good one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 use tidegate_core::{Code, Department, DepartmentCode, Source};
@@ -14,9 +15,9 @@ use crate::objects::{ObjectKey, ObjectKind};
 #[derive(Clone, Debug)]
 pub struct Part {
     /// The newest form, unless it is refused.
-    pub newest: Option<(Form, Good)>,
+    pub newest: Option<(Arc<Form>, Good)>,
     /// The last good form, when it differs from the newest.
-    pub kept: Option<(Form, Good)>,
+    pub kept: Option<(Arc<Form>, Good)>,
     /// Why the newest form is refused.
     pub refusal: Option<Refusal>,
 }
@@ -25,7 +26,7 @@ impl Part {
     /// What is in force, for kinds that need no compiling.
     #[must_use]
     pub fn in_force(&self) -> Option<&Form> {
-        self.newest.as_ref().or(self.kept.as_ref()).map(|(form, _)| form)
+        self.newest.as_ref().or(self.kept.as_ref()).map(|(form, _)| &**form)
     }
 
     fn good_in_force(&self) -> Option<&Good> {
@@ -49,11 +50,12 @@ pub fn parts(
     let mut parts = Parts::default();
     for (key, item) in items.iter().filter(|(key, _)| KINDS.contains(&key.kind)) {
         let kept = last_good.get(key, &item.source.uid).filter(|good| good.spec != item.spec);
-        let kept = kept.and_then(|good| Some((reread(key, &good.source, &good.spec).ok()?, good.clone())));
+        let kept =
+            kept.and_then(|good| Some((Arc::new(reread(key, &good.source, &good.spec).ok()?), good.clone())));
         let part = match &item.form {
             Ok(form) => {
-                let good = Good { source: item.source.clone(), spec: item.spec.clone() };
-                Part { newest: Some((form.clone(), good)), kept, refusal: None }
+                let good = Good { source: item.source.clone(), spec: Arc::clone(&item.spec) };
+                Part { newest: Some((Arc::clone(form), good)), kept, refusal: None }
             }
             Err(refusal) => Part { newest: None, kept, refusal: Some(refusal.clone()) },
         };

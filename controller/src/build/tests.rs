@@ -71,15 +71,19 @@ impl World {
         let seen: Vec<_> = self
             .written
             .iter()
-            .map(|(key, (spec, form))| Sighting { key, spec: Some(spec), valid: form.is_ok() })
+            .map(|(key, (spec, form))| Sighting {
+                key,
+                spec: Some((spec, crate::identity::digest_of(spec))),
+                valid: form.is_ok(),
+            })
             .collect();
         self.register.observe(seen, now).unwrap();
         self.written
             .iter()
             .map(|(key, (spec, form))| {
                 let source = self.register.source(key).unwrap();
-                let form = form.clone().map(|form| with_source(form, &source));
-                (key.clone(), Item { source, spec: spec.clone(), violations: Vec::new(), form })
+                let form = form.clone().map(|form| Arc::new(with_source(form, &source)));
+                (key.clone(), Item { source, spec: Arc::new(spec.clone()), violations: Vec::new(), form })
             })
             .collect()
     }

@@ -125,7 +125,7 @@ impl Vault {
             Err(code) => return Ok(Err(code)),
         };
         if step.record != slot.record {
-            store(state, &slot.department, &intent.uid, &step.record)?;
+            state.write(&path(&slot.department, &intent.uid), &encode(&step.record)?)?;
             slot.record = step.record;
             (slot.unsaved, slot.held_back) = (false, false);
         }
@@ -135,11 +135,22 @@ impl Vault {
 
     /// Stores what is not stored yet. Returns the failures; they are tried again at the next call.
     pub fn save(&mut self, state: &State) -> Vec<StateError> {
+        let unsaved: Vec<Uid> =
+            self.slots.iter().filter(|(_, slot)| slot.unsaved).map(|(uid, _)| uid.clone()).collect();
+        let mut files = Vec::with_capacity(unsaved.len());
+        for uid in &unsaved {
+            let Some(slot) = self.slots.get(uid) else { continue };
+            match encode(&slot.record) {
+                Ok(bytes) => files.push((path(&slot.department, uid), bytes)),
+                Err(error) => return vec![error],
+            }
+        }
         let mut failures = Vec::new();
-        for (uid, slot) in self.slots.iter_mut().filter(|(_, slot)| slot.unsaved) {
-            match store(state, &slot.department, uid, &slot.record) {
-                Ok(()) => (slot.unsaved, slot.held_back) = (false, false),
-                Err(error) => failures.push(error),
+        for (uid, outcome) in unsaved.iter().zip(state.write_many(files)) {
+            match (outcome, self.slots.get_mut(uid)) {
+                (Ok(()), Some(slot)) => (slot.unsaved, slot.held_back) = (false, false),
+                (Ok(()), None) => {}
+                (Err(error), _) => failures.push(error),
             }
         }
         failures
@@ -199,12 +210,10 @@ impl Vault {
     }
 }
 
-fn store(state: &State, department: &DepartmentCode, uid: &Uid, record: &Record) -> Result<(), StateError> {
-    let path = path(department, uid);
-    let bytes = serde_json::to_vec_pretty(record).map_err(|error| {
-        StateError::corrupt(&path, format!("a credential record cannot be written: {error}"))
-    })?;
-    state.write(&path, &bytes)
+fn encode(record: &Record) -> Result<Vec<u8>, StateError> {
+    serde_json::to_vec_pretty(record).map_err(|error| {
+        StateError::corrupt(Path::new(DIRECTORY), format!("a credential record cannot be written: {error}"))
+    })
 }
 
 fn path(department: &DepartmentCode, uid: &Uid) -> PathBuf {

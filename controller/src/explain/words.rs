@@ -8,20 +8,20 @@ pub(super) fn of(snapshot: &Snapshot, ask: &Ask, denial: Option<&Denial>, rule: 
     let who = snapshot.account(&ask.account).map(|account| account.person.display_name.to_string());
     let who = match who.filter(|name| !name.is_empty()) {
         Some(name) => (format!("{name}（{}）", ask.account), format!("{name} ({})", ask.account)),
-        None => (ask.account.to_string(), ask.account.to_string()),
+        None => (format!("{} ", ask.account), ask.account.to_string()),
     };
     let found = snapshot.resource(&ask.resource);
     let title = |lang| found.map(|(_, resource)| resource.title.get(lang)).filter(|title| !title.is_empty());
     let what = (
         title(Lang::ZhCn)
-            .map_or_else(|| ask.resource.to_string(), |title| format!("{title}（{}）", ask.resource)),
+            .map_or_else(|| format!(" {} ", ask.resource), |title| format!("“{title}”（{}）", ask.resource)),
         title(Lang::En)
             .map_or_else(|| ask.resource.to_string(), |title| format!("{title} ({})", ask.resource)),
     );
     let Some(denial) = denial else {
         let (zh, en) = rule.map_or_else(Default::default, by_rule);
         return Words {
-            zh_cn: format!("{} 可以打开 {}{zh}。", who.0, what.0),
+            zh_cn: format!("{}可以打开{}{zh}。", who.0, what.0),
             en: format!("{} may open {}{en}.", who.1, what.1),
         };
     };
@@ -34,7 +34,7 @@ pub(super) fn of(snapshot: &Snapshot, ask: &Ask, denial: Option<&Denial>, rule: 
     });
     let code = denial.reason.code();
     Words {
-        zh_cn: format!("{} 不能打开 {}：{zh}{}{}（{code}）。", who.0, what.0, rule.0, opens.0),
+        zh_cn: format!("{}不能打开{}：{zh}{}{}（{code}）。", who.0, what.0, rule.0, opens.0),
         en: format!("{} may not open {}: {en}{}{} ({code}).", who.1, what.1, rule.1, opens.1),
     }
 }

@@ -103,6 +103,20 @@ fn files_are_replaced_read_and_removed() {
 }
 
 #[test]
+fn many_files_are_replaced_together_and_fail_alone() {
+    let dir = tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    let path = |n: usize| PathBuf::from(format!("credentials/d{}/{n}.json", n % 3));
+    fs::create_dir_all(dir.path().join("credentials/d2/5.json.tmp")).unwrap();
+    let outcomes = state.write_many((0..300).map(|n| (path(n), n.to_string().into_bytes())).collect());
+    for (n, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(outcome.is_err(), n == 5, "{n}");
+        let expected = (n != 5).then(|| n.to_string().into_bytes());
+        assert_eq!(state.read(&path(n)).unwrap(), expected);
+    }
+}
+
+#[test]
 fn the_state_may_not_lie_in_the_folder() {
     let dir = tempdir().unwrap();
     let folder = dir.path().join("manifests");

@@ -89,7 +89,7 @@ pub struct Match {
     pub groups: Vec<GroupName>,
     /// Whose people.
     pub departments: Departments,
-    /// Resources by name; in a guardrail `<code>/<name>` is written in `resource_ids`.
+    /// Resources by name; never in a guardrail, where a name means another system in each department.
     pub resources: Vec<ResourceName>,
     /// Labels the resource must carry, all of them.
     pub labels: BTreeMap<Box<str>, Box<str>>,
@@ -267,7 +267,7 @@ pub struct Hint {
 pub enum HintKind {
     /// No allow rule came near.
     None = 0,
-    /// Host, port, method or path.
+    /// Port, method or path; the host belongs to the resource level.
     Method = 1,
     /// The computer is elsewhere.
     Network = 2,

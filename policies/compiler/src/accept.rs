@@ -120,6 +120,10 @@ fn judge<'p>(
         _ => {}
     }
     fields(&rule.matches)?;
+    if policy.target == Target::Platform && !rule.matches.resources.is_empty() {
+        // A name means another system in each department.
+        return Err(bad_match("a guardrail cannot name resources", "select them by labels, hosts or ports"));
+    }
     if let Some(Scope::Department(code)) = scope {
         groups_named(&rule.matches, code)?;
     }

@@ -267,7 +267,10 @@ fn target(random: &mut Random, scope: &Scope) -> Target {
 fn rule(random: &mut Random, target: &Target, lean: Lean, number: usize) -> Rule {
     let may_allow = matches!(target, Target::Resources { .. });
     let effect = if may_allow && random.chance(75) { Effect::Allow } else { Effect::Deny };
-    let matches = matches(random, lean);
+    let mut matches = matches(random, lean);
+    if *target == Target::Platform {
+        matches.resources.clear();
+    }
     let when = match lean {
         Lean::User if random.chance(85) => Some(format!("user.name == \"{}\"", random.pick(&NAMES))),
         Lean::Owner if random.chance(85) => {

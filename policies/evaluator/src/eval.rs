@@ -86,6 +86,7 @@ struct Machine<'a, 's> {
     record: &'a Record<'a>,
     stack: &'s mut [u64],
     depth: usize,
+    deepest: usize,
 }
 
 /// The time bits of the code at `at`.
@@ -94,16 +95,16 @@ pub(crate) fn time_bits(table: &Table<'_>, at: usize) -> Option<u32> {
     words::<2>(table.bytes(), at).map(|[_, bits]| bits)
 }
 
-/// Runs the code at `at`.
+/// Runs the code at `at`; gives also the words of `stack` it wrote.
 pub(crate) fn run<O: Observe>(
     table: &Table<'_>,
     record: &Record<'_>,
     at: usize,
     stack: &mut [u64],
     observe: &mut O,
-) -> Option<Truth> {
+) -> Option<(Truth, usize)> {
     let [count] = words::<1>(table.bytes(), at)?;
-    let mut machine = Machine { table, record, stack, depth: 0 };
+    let mut machine = Machine { table, record, stack, depth: 0, deepest: 0 };
     let mut next = 0;
     while next < count {
         let [first, c] = words::<2>(table.bytes(), at + 8 + next as usize * op::INSTRUCTION)?;
@@ -117,7 +118,7 @@ pub(crate) fn run<O: Observe>(
         };
     }
     let result = machine.truth()?;
-    (machine.depth == 0).then_some(result)
+    (machine.depth == 0).then_some((result, machine.deepest * VALUE))
 }
 
 impl<'a> Machine<'a, '_> {
@@ -268,6 +269,7 @@ impl<'a> Machine<'a, '_> {
         let slot = self.stack.get_mut(self.depth * VALUE..)?.first_chunk_mut::<VALUE>()?;
         *slot = [kind, payload];
         self.depth += 1;
+        self.deepest = self.deepest.max(self.depth);
         Some(())
     }
 

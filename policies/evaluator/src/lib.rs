@@ -81,10 +81,11 @@ use verdict::Verdict;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
-/// Scratch words [`evaluate`] needs: the walk's stack and the expression machine's stack.
-pub const SCRATCH_WORDS: usize = index::STACK_WORDS + eval::STACK_WORDS;
+/// Scratch words [`evaluate`] needs: the expression machine's stack, then the walk's.
+pub const SCRATCH_WORDS: usize = eval::STACK_WORDS + index::STACK_WORDS;
 
-/// Decides one request. `scratch` may hold anything before and holds nothing of meaning after.
+/// Decides one request; gives the verdict and the words of `scratch` it may have written, which may
+/// hold anything before.
 ///
 /// # Errors
 /// When the record or the tables are malformed, or `scratch` is smaller than [`SCRATCH_WORDS`].
@@ -98,10 +99,10 @@ pub fn evaluate<O: Observe>(
 ) -> Result<(Verdict, usize), Malformed> {
     let table = table::Table::open(tables).ok_or(Malformed)?;
     let record = record::Record::open(subject, request).ok_or(Malformed)?;
-    let (walk, values) = scratch.split_at_mut_checked(index::STACK_WORDS).ok_or(Malformed)?;
+    let (values, walk) = scratch.split_at_mut_checked(eval::STACK_WORDS).ok_or(Malformed)?;
     let mut state = rule::State::new(values);
-    let used = index::walk(&table, &record, walk, &mut state, observe).ok_or(Malformed)?;
-    // The expression stack lies behind the walk's: once it is touched the watermark spans both.
-    let used = if state.expressions_ran { SCRATCH_WORDS } else { used };
+    let walked = index::walk(&table, &record, walk, &mut state, observe).ok_or(Malformed)?;
+    // The watermark is one length: a walk that had to wait spans the expression stack before it.
+    let used = if walked > 0 { eval::STACK_WORDS + walked } else { state.values_used };
     Ok((state.verdict(record.utc_minute()), used))
 }

@@ -42,8 +42,8 @@ const UNTOUCHED: Tally = Tally { matched: NONE, holds_for: i64::MAX, error: fals
 /// What the rules visited so far have come to.
 pub struct State<'s> {
     values: &'s mut [u64],
-    /// Whether the expression stack was written.
-    pub expressions_ran: bool,
+    /// Words of the expression stack that were written.
+    pub values_used: usize,
     deny: Tally,
     allow: Tally,
     hint: u8,
@@ -58,7 +58,7 @@ impl<'s> State<'s> {
     pub fn new(values: &'s mut [u64]) -> Self {
         Self {
             values,
-            expressions_ran: false,
+            values_used: 0,
             deny: UNTOUCHED,
             allow: UNTOUCHED,
             hint: 0,
@@ -123,8 +123,8 @@ impl<'s> State<'s> {
                 }
                 condition::WHEN | condition::WHEN_TIME => {
                     observe.condition(kind as u8);
-                    self.expressions_ran = true;
-                    let truth = eval::run(table, record, at, self.values, observe)?;
+                    let (truth, used) = eval::run(table, record, at, self.values, observe)?;
+                    self.values_used = self.values_used.max(used);
                     if kind == condition::WHEN && truth == Truth::False {
                         return Some(());
                     }

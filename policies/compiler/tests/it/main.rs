@@ -3,3 +3,4 @@
 mod differential;
 mod evaluator;
 mod native;
+mod shapes;

@@ -8,6 +8,10 @@ use tidegate_policy_evaluator::layout::HALF_SIZE;
 use tidegate_policy_evaluator::observe::Observe;
 use tidegate_policy_evaluator::{SCRATCH_WORDS, encode, evaluate, verdict};
 
+/// What scratch holds where nobody wrote: earlier calls' leavings must not matter, and the watermark
+/// must cover every word written.
+const RUBBISH: u64 = 0x5555_5555_5555_5555;
+
 /// Buffers reused between calls.
 pub(crate) struct Native {
     subject: Vec<u8>,
@@ -18,8 +22,7 @@ pub(crate) struct Native {
 impl Native {
     pub(crate) fn new() -> Self {
         let half = || vec![0xaa; HALF_SIZE as usize];
-        // What earlier calls left behind must not matter: start from rubbish.
-        Self { subject: half(), request: half(), scratch: vec![0x5555_5555_5555_5555; SCRATCH_WORDS] }
+        Self { subject: half(), request: half(), scratch: vec![RUBBISH; SCRATCH_WORDS] }
     }
 
     pub(crate) fn evaluate(
@@ -58,7 +61,7 @@ impl Native {
             minute_of_day: asked.local.minute_of_day,
         };
         let request_len = encode::request(&mut self.request, parts).expect("the request fits");
-        let (raw, _) = evaluate(
+        let (raw, used) = evaluate(
             tables,
             &self.subject[..subject_len],
             &self.request[..request_len],
@@ -66,6 +69,9 @@ impl Native {
             observe,
         )
         .expect("well-formed tables");
+        let (written, untouched) = self.scratch.split_at_mut(used);
+        assert!(untouched.iter().all(|word| *word == RUBBISH), "the watermark covers what was written");
+        written.fill(RUBBISH);
         assert_eq!(verdict::Verdict::from_bytes(&bytes(raw)), Some(raw), "the verdict survives its bytes");
         Verdict {
             effect: match raw.effect {

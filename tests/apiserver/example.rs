@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tidegate_crd::{GROUP, Kind};
 use tidegate_tests::control_plane::ControlPlane;
 use tidegate_tests::manifest::{self, Document};
-use tidegate_tests::tree::files_below;
+use tidegate_tests::tree::{File, files_below, root};
 use tidegate_tests::wait;
 
 /// How long the API server may take to know a new right.
@@ -15,21 +15,20 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Applies `examples/haikou` and finds all of its objects, approved, in the cluster.
 pub(crate) fn apply(plane: &ControlPlane) {
-    let files = files_below("examples/haikou");
+    let files: Vec<File> =
+        files_below("examples/haikou").into_iter().filter(|file| file.has_extension("yaml")).collect();
     let documents: Vec<Document> = files
         .iter()
-        .filter(|file| file.has_extension("yaml"))
         .flat_map(|file| manifest::documents(file).unwrap_or_else(|error| panic!("{error}")))
         .collect();
-    let (approvals, requests): (Vec<Document>, Vec<Document>) =
-        documents.iter().cloned().partition(|document| document.path.contains("/approvals/"));
-    let (namespaces, requests): (Vec<Document>, Vec<Document>) =
-        requests.into_iter().partition(|document| document.text("/kind") == "Namespace");
-    assert!(!namespaces.is_empty() && !requests.is_empty() && !approvals.is_empty(), "the example is there");
+    let (approvals, requests): (Vec<&File>, Vec<&File>) =
+        files.iter().partition(|file| file.path.contains("/approvals/"));
+    assert!(!requests.is_empty() && !approvals.is_empty(), "the example is there");
 
-    send(plane, &namespaces);
     send(plane, &requests);
-    approve(plane, &approvals);
+    let is_approval = |document: &&Document| document.path.contains("/approvals/");
+    let approvers = documents.iter().filter(is_approval).map(|document| document.text("/spec/approval/by"));
+    approve(plane, &approvers.collect());
 
     for object in manifest::merged(&documents).unwrap_or_else(|error| panic!("{error}")) {
         let [kind, namespace, name] = object.key();
@@ -48,20 +47,19 @@ pub(crate) fn apply(plane: &ControlPlane) {
     }
 }
 
-fn send(plane: &ControlPlane, documents: &[Document]) {
-    let stream: Vec<String> = documents.iter().map(|document| document.value.to_string()).collect();
-    plane
-        .kubectl(
-            &["apply", "--server-side", "--field-manager=applicant", "--filename=-"],
-            &stream.join("\n---\n"),
-        )
-        .unwrap_or_else(|error| panic!("{error}"));
+/// Applies the files as they are, those with namespaces first.
+fn send(plane: &ControlPlane, files: &[&File]) {
+    let mut arguments = vec!["apply".to_owned(), "--server-side".into(), "--field-manager=applicant".into()];
+    let (first, then): (Vec<&File>, Vec<&File>) =
+        files.iter().partition(|file| file.text.lines().any(|line| line == "kind: Namespace"));
+    let path = |file: &File| format!("--filename={}", root().join(&file.path).display());
+    arguments.extend(first.into_iter().chain(then).map(path));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    plane.kubectl(&arguments, "").unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// Runs the example's own script, in which each approver applies under the own name, with the right to do so.
-fn approve(plane: &ControlPlane, approvals: &[Document]) {
-    let approvers: BTreeSet<&str> =
-        approvals.iter().map(|document| document.text("/spec/approval/by")).collect();
+fn approve(plane: &ControlPlane, approvers: &BTreeSet<&str>) {
     let subjects: Vec<Value> = approvers
         .iter()
         .map(|name| json!({"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}))

@@ -14,6 +14,8 @@
 //! - A file that is not YAML, or cannot be read, keeps every object last seen in it.
 //! - Documents of one object are merged if they set different fields; that is how an approval can lie
 //!   in the approver's own file.
+//! - Symbolic links are followed; what changes only at their far end is noticed within seconds, everything
+//!   else at once.
 //! - Namespaces are ignored, ConfigMaps are read, anything else is a problem.
 //!
 //! What an object means, and whether it may mean it, is not decided here but in [`crate::intake`].
@@ -42,6 +44,9 @@ pub const TOGETHER: Duration = Duration::from_millis(300);
 
 /// Largest file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Most bytes in all files together.
+pub const FOLDER_BYTES_MAX: u64 = 512 << 20;
 
 /// Most files.
 pub const FILES_MAX: usize = 20_000;

@@ -55,6 +55,8 @@ pub struct FolderReader {
     files: BTreeMap<PathBuf, File>,
     /// What is wrong with the folder as a whole.
     trouble: Vec<Problem>,
+    /// The ConfigMaps of the last reading, shared with the next one if they are equal.
+    config_maps: Arc<ConfigMaps>,
     read_once: bool,
 }
 
@@ -78,7 +80,13 @@ impl FolderReader {
     /// A reader of a folder that nothing was read from yet.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), files: BTreeMap::new(), trouble: Vec::new(), read_once: false }
+        Self {
+            root: root.into(),
+            files: BTreeMap::new(),
+            trouble: Vec::new(),
+            config_maps: Arc::default(),
+            read_once: false,
+        }
     }
 
     /// The folder.
@@ -116,13 +124,13 @@ impl FolderReader {
     }
 
     /// The last reading again.
-    pub(super) fn again(&self) -> Reading {
+    pub(super) fn again(&mut self) -> Reading {
         self.assemble()
     }
 
     /// The last reading again, with a problem that keeps the folder from being read now.
     #[must_use]
-    pub fn troubled(&self, error: &FolderError) -> Reading {
+    pub fn troubled(&mut self, error: &FolderError) -> Reading {
         let mut reading = self.assemble();
         reading.problems.push(Problem {
             code: error.code().id(),
@@ -202,7 +210,7 @@ impl FolderReader {
         }
     }
 
-    fn assemble(&self) -> Reading {
+    fn assemble(&mut self) -> Reading {
         let mut reading = Reading { problems: self.trouble.clone(), ..Reading::default() };
         let mut fragments: BTreeMap<&ObjectKey, Vec<Arc<Places>>> = BTreeMap::new();
         let mut config_maps = ConfigMaps::new();
@@ -224,7 +232,10 @@ impl FolderReader {
             let found = Found { value: Arc::clone(places.value()), violations, places };
             reading.found.insert(key.clone(), found);
         }
-        reading.config_maps = Arc::new(config_maps);
+        if *self.config_maps != config_maps {
+            self.config_maps = Arc::new(config_maps);
+        }
+        reading.config_maps = Arc::clone(&self.config_maps);
         reading
     }
 }

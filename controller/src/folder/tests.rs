@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
 use tidegate_core::Code;
 
-use super::{Excerpt, FolderReader, Scan, read_documents};
+use super::merge::merge;
+use super::places::size;
+use super::{Excerpt, FolderReader, Places, Scan, read_documents, watch};
 use crate::intake::Reading;
 use crate::objects::{ObjectKey, ObjectKind};
 
@@ -295,4 +298,102 @@ fn a_problem_is_shown_with_its_line() {
     assert_eq!(shown, expected);
     let nowhere = crate::Problem { origin: "gone.yaml:1:1".to_owned(), ..problem };
     assert_eq!(Excerpt::of(&nowhere).to_string().lines().count(), 1);
+}
+
+#[test]
+fn places_know_names_with_dots_and_lists() {
+    let text = "a: [1, {b.c: 2, b: {c: 3}}]\nz:\n  - y: 1\n";
+    let document = read_documents(text.as_bytes()).unwrap().remove(0);
+    let places = Places::new(Arc::new(document.value), document.marks.into(), Arc::new(["f".into()]));
+    let at = |path: &str| places.at(path);
+    assert_eq!(
+        (at(""), at("a"), at("a[0]"), at("a[1]")),
+        ("f:1:1".into(), "f:1:1".into(), "f:1:5".into(), "f:1:8".into())
+    );
+    assert_eq!((at("a[1].b.c"), at("a[1].b")), ("f:1:9".into(), "f:1:17".into()));
+    assert_eq!((at("z[0].y"), at("z[0].nothing.more")), ("f:3:5".into(), "f:3:5".into()));
+    assert_eq!(Places::default().at("a"), "");
+}
+
+#[tokio::test]
+async fn a_folder_that_was_replaced_is_still_watched() {
+    let dir = tempfile::tempdir().unwrap();
+    let (root, next) = (dir.path().join("now"), dir.path().join("next"));
+    fs::create_dir(&root).unwrap();
+    fs::write(root.join("a.yaml"), user("li", ACTIVE)).unwrap();
+    let (watcher, mut readings) = watch(&root).unwrap();
+    assert_eq!(names(&readings.borrow_and_update().clone()), ["li"]);
+
+    fs::create_dir(&next).unwrap();
+    fs::write(next.join("a.yaml"), user("wang", ACTIVE)).unwrap();
+    fs::rename(&root, dir.path().join("before")).unwrap();
+    fs::rename(&next, &root).unwrap();
+    let mut becomes = async |name: &str| {
+        let wait = readings.wait_for(|reading| reading.found.contains_key(&key(name)));
+        let reading = tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it is read").unwrap();
+        assert_eq!(names(&reading), [name]);
+    };
+    becomes("wang").await;
+    fs::write(root.join("a.yaml"), user("zhao", ACTIVE)).unwrap();
+    becomes("zhao").await;
+    drop(watcher);
+}
+
+fn object() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![Just(json!(1)), Just(json!("x")), Just(json!([1, {"k": 2}]))];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop::collection::btree_map("[a-e]", inner, 0..4)
+            .prop_map(|map| Value::Object(map.into_iter().collect::<Map<_, _>>()))
+    })
+}
+
+fn fragment(value: &Value, name: &str) -> Arc<Places> {
+    let document = read_documents(value.to_string().as_bytes()).unwrap().remove(0);
+    assert_eq!(document.value, *value);
+    Arc::new(Places::new(Arc::new(document.value), document.marks.into(), Arc::new([name.into()])))
+}
+
+/// Every path of a value that is no object.
+fn leaves(value: &Value, path: &str, out: &mut Vec<String>) {
+    match value.as_object().filter(|map| !map.is_empty()) {
+        Some(map) => map.iter().for_each(|(key, value)| leaves(value, &format!("{path}.{key}"), out)),
+        None => out.push(path.trim_start_matches('.').to_owned()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn marks_follow_their_values_through_a_merge(a in object(), b in object()) {
+        let (a, b) = (json!({"spec": a}), json!({"spec": b}));
+        let (one, other) = (fragment(&a, "one"), fragment(&b, "other"));
+        let (merged, violations) = merge(&[Arc::clone(&one), Arc::clone(&other)]);
+        prop_assert_eq!(merged.marks().len(), size(merged.value()));
+        let mut paths = Vec::new();
+        leaves(merged.value(), "", &mut paths);
+        if violations.is_empty() {
+            for path in paths {
+                prop_assert!([one.at(&path), other.at(&path)].contains(&merged.at(&path)), "{}", path);
+            }
+        }
+        for violation in violations {
+            prop_assert!(violation.message.contains(&one.at(&violation.path)), "{}", violation);
+            prop_assert!(violation.message.contains(&other.at(&violation.path)), "{}", violation);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = read_documents(&bytes);
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in "[-a:&*!|>{}\\[\\],?# \n\t'\"%@0.~]{0,80}") {
+        if let Ok(documents) = read_documents(text.as_bytes()) {
+            for document in documents {
+                prop_assert_eq!(document.marks.len(), size(&document.value));
+            }
+        }
+    }
 }

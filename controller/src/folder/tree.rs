@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{FILE_BYTES_MAX, FILES_MAX, FOLDER_DEPTH_MAX};
+use super::{FILE_BYTES_MAX, FILES_MAX, FOLDER_BYTES_MAX, FOLDER_DEPTH_MAX};
 
 /// What tells one state of a file from another without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +44,7 @@ pub(super) struct Seen {
 pub(super) struct Tree {
     pub(super) files: BTreeMap<PathBuf, Seen>,
     pub(super) unreadable: Vec<(PathBuf, io::Error)>,
+    bytes: u64,
 }
 
 /// Lists the files. Symbolic links are followed, hidden names are not: a mounted ConfigMap is a folder of
@@ -75,6 +76,11 @@ fn walk(folder: &Path, depth: usize, tree: &mut Tree, seen: &mut BTreeSet<(u64, 
         } else if metadata.is_file() && is_manifest(&path) {
             if tree.files.len() >= FILES_MAX {
                 return Err(io::Error::other(format!("there are more than {FILES_MAX} manifest files")));
+            }
+            tree.bytes = tree.bytes.saturating_add(metadata.len());
+            if tree.bytes > FOLDER_BYTES_MAX {
+                let most = FOLDER_BYTES_MAX >> 20;
+                return Err(io::Error::other(format!("its manifests are larger than {most} MiB together")));
             }
             let seen = Seen { signature: Signature::of(&metadata), modified: metadata.modified().ok() };
             tree.files.insert(path, seen);

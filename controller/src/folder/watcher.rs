@@ -1,5 +1,6 @@
 //! Watches the folder and gives every new reading at once.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -14,16 +15,16 @@ use super::reader::{FolderError, FolderReader};
 use crate::intake::Reading;
 
 /// The folder is looked at this often even if nothing was heard of it.
-const RESCAN: Duration = Duration::from_secs(30);
+const RESCAN: Duration = Duration::from_secs(5);
 
 /// The same, where the operating system cannot tell of changes.
 const RESCAN_DEAF: Duration = Duration::from_millis(250);
 
-/// A burst of changes is looked at this often.
-const BURST: Duration = Duration::from_millis(20);
-
 /// The first reading waits this long for files that are being written.
 const FIRST_READING_MAX: Duration = Duration::from_secs(5);
+
+/// A burst of changes is one change. Costs nothing: a file has to settle for longer.
+const BURST: Duration = Duration::from_millis(20);
 
 /// Signals that may wait; one is as good as many.
 const SIGNALS_MAX: usize = 8;
@@ -55,7 +56,7 @@ pub fn watch(root: impl Into<PathBuf>) -> Result<(Watcher, watch::Receiver<Arc<R
     let mut reader = FolderReader::new(root);
     let (signals, received) = sync_channel(SIGNALS_MAX);
     // Listening begins before reading, so that no change falls between the two.
-    let ears = listen(reader.root(), signals.clone());
+    let ears = Ears::on(reader.root(), signals.clone());
     let first = first_reading(&mut reader)?;
     let (sender, receiver) = watch::channel(first);
     let folder = reader.root().to_owned();
@@ -80,7 +81,33 @@ fn first_reading(reader: &mut FolderReader) -> Result<Arc<Reading>, FolderError>
     }
 }
 
-/// Has the operating system tell of changes; `None` where it cannot.
+/// The operating system telling of changes, where it can.
+struct Ears {
+    signals: SyncSender<Signal>,
+    watcher: Option<RecommendedWatcher>,
+    /// The folder that is listened to, which is not always the one that has its name by now.
+    folder: Option<(u64, u64)>,
+}
+
+impl Ears {
+    fn on(root: &Path, signals: SyncSender<Signal>) -> Self {
+        Self { watcher: listen(root, signals.clone()), folder: identity(root), signals }
+    }
+
+    /// Listens to the folder that has the name now.
+    fn follow(&mut self, root: &Path) {
+        let folder = identity(root);
+        if folder.is_some() && folder != self.folder {
+            self.watcher = listen(root, self.signals.clone());
+            self.folder = folder;
+        }
+    }
+}
+
+fn identity(root: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(root).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
 fn listen(root: &Path, signals: SyncSender<Signal>) -> Option<RecommendedWatcher> {
     let heard = move |event: notify::Result<notify::Event>| {
         // Our own reading must not make us read again.
@@ -92,12 +119,12 @@ fn listen(root: &Path, signals: SyncSender<Signal>) -> Option<RecommendedWatcher
             let _ = signals.try_send(Signal::Changed);
         }
     };
-    let listening = notify::recommended_watcher(heard).and_then(|mut ears| {
-        ears.watch(root, RecursiveMode::Recursive)?;
-        Ok(ears)
+    let listening = notify::recommended_watcher(heard).and_then(|mut watcher| {
+        watcher.watch(root, RecursiveMode::Recursive)?;
+        Ok(watcher)
     });
     match listening {
-        Ok(ears) => Some(ears),
+        Ok(watcher) => Some(watcher),
         Err(error) => {
             tracing::warn!(folder = %root.display(), %error, "the folder is polled instead of watched");
             None
@@ -107,23 +134,24 @@ fn listen(root: &Path, signals: SyncSender<Signal>) -> Option<RecommendedWatcher
 
 fn run(
     reader: &mut FolderReader,
-    ears: Option<RecommendedWatcher>,
+    mut ears: Ears,
     signals: &Receiver<Signal>,
     readings: &watch::Sender<Arc<Reading>>,
 ) {
-    let idle = if ears.is_some() { RESCAN } else { RESCAN_DEAF };
-    let mut wait = BURST;
+    let mut wait = Duration::ZERO;
     let mut failing = false;
     loop {
         match signals.recv_timeout(wait) {
             Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-            Ok(Signal::Changed) | Err(RecvTimeoutError::Timeout) => {}
+            Ok(Signal::Changed) => std::thread::sleep(BURST),
+            Err(RecvTimeoutError::Timeout) => {}
         }
         while let Ok(signal) = signals.try_recv() {
             if matches!(signal, Signal::Stop) {
                 return;
             }
         }
+        ears.follow(reader.root());
         wait = match reader.scan(SystemTime::now()) {
             Ok(scan) => {
                 if let Some(reading) = scan.reading {
@@ -132,6 +160,7 @@ fn run(
                     readings.send_replace(Arc::new(reader.again()));
                 }
                 failing = false;
+                let idle = if ears.watcher.is_some() { RESCAN } else { RESCAN_DEAF };
                 scan.again.unwrap_or(idle).max(Duration::from_millis(1))
             }
             Err(error) => {

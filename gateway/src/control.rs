@@ -16,6 +16,9 @@ use tidegate_store::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+pub(crate) mod modules;
+pub(crate) mod thread;
+
 /// Calls that may wait for the control thread.
 pub const CALLS_MAX: usize = 1_024;
 

@@ -49,12 +49,21 @@ pub enum Purpose {
     Change,
     /// TLS session tickets.
     TlsTicket,
+    /// Signing who is asking, for upstreams.
+    Identity,
 }
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Self; 6] =
-        [Self::Cookie, Self::Start, Self::Grant, Self::Form, Self::Change, Self::TlsTicket];
+    pub const ALL: [Self; 7] = [
+        Self::Cookie,
+        Self::Start,
+        Self::Grant,
+        Self::Form,
+        Self::Change,
+        Self::TlsTicket,
+        Self::Identity,
+    ];
 
     fn label(self) -> &'static [u8] {
         match self {
@@ -64,6 +73,7 @@ impl Purpose {
             Self::Form => b"form",
             Self::Change => b"change",
             Self::TlsTicket => b"tls-ticket",
+            Self::Identity => b"identity",
         }
     }
 }
@@ -100,6 +110,11 @@ impl Ring {
     pub fn derived(&self, purpose: Purpose, now: Timestamp) -> Option<(u32, [u8; KEY_BYTES])> {
         let (kid, prk) = self.keys.last()?;
         Some((*kid, derive(prk, purpose, slot(now))?))
+    }
+
+    /// The keys for `purpose` that hold in every hour, one for each key of the pool, the newest last.
+    pub fn derived_by_kid(&self, purpose: Purpose) -> impl Iterator<Item = (u32, [u8; KEY_BYTES])> + '_ {
+        self.keys.iter().filter_map(move |(kid, prk)| Some((*kid, derive(prk, purpose, 0)?)))
     }
 
     /// Seals `plain` so that only `purpose` in `context` opens it.

@@ -5,13 +5,13 @@
 //!  shard: Rc<ShardContext> = Arc<Shared> + policy worker, opened sessions, flows, upstream connections
 //! ```
 //!
-//! What the data path ([`crate::http`], [`crate::proxy`]) asks of login and pages:
+//! What the data path (`http`, `proxy`) asks of login and pages:
 //!
 //! | When | What | Gives |
 //! |---|---|---|
-//! | a request to the portal host | [`crate::portal::handle`] | a whole answer |
-//! | a request to a resource host | [`crate::entry::admit`] | the session and a cookie to set, or a whole answer |
-//! | a refusal on a resource host | [`crate::entry::refuse`] | the page of a code, for people or for scripts |
+//! | a request to the portal host | `portal::handle` | a whole answer |
+//! | a request to a resource host | `entry::admit` | the session and a cookie to set, or a whole answer |
+//! | a refusal on a resource host | `entry::refuse` | the page of a code, for people or for scripts |
 
 use std::cell::{Ref, RefCell};
 use std::net::SocketAddr;
@@ -30,8 +30,9 @@ use crate::clock::Clock;
 use crate::config::{DialMap, GatewayConfig, Limits};
 use crate::control;
 use crate::hash::HashQueue;
+use crate::http::Numbers;
 use crate::identity::Identity;
-use crate::keys::Ring;
+use crate::keys::{self, Ring};
 use crate::live::Flows;
 use crate::login::room::Room;
 use crate::metrics::Metrics;
@@ -68,8 +69,10 @@ pub struct Shared {
     pub upstream_roots: Arc<rustls::RootCertStore>,
     /// The names this gateway answers to.
     pub names: Names,
-    new_logins_s: i64,
-    end_sessions_s: i64,
+    /// Seconds without news from the store after which nobody may log in any more.
+    pub new_logins_s: i64,
+    /// Seconds without news from the store after which sessions end.
+    pub end_sessions_s: i64,
 }
 
 /// The names a gateway answers to.
@@ -150,6 +153,7 @@ pub struct ShardContext {
     pub(crate) flows: Flows,
     pub(crate) sites: Sites,
     pub(crate) pool: Pool,
+    pub(crate) numbers: Numbers,
 }
 
 impl ShardContext {
@@ -164,6 +168,8 @@ impl ShardContext {
             flows: Flows::default(),
             sites: Sites::default(),
             pool: Pool::new(&shared),
+            // Without random numbers nothing can be sealed either; this is not the place to notice it.
+            numbers: Numbers::new(keys::random().map_or(0, u64::from_le_bytes)),
             shared,
         }
     }
@@ -203,10 +209,13 @@ impl ShardContext {
         self.view.borrow().snapshot.clone()
     }
 
-    /// Takes a new view into force for every request from here on; `modules` are all it names.
-    pub(crate) fn set_view(&self, view: Arc<View>, modules: &[Digest]) {
+    /// Takes a new view into force for every request from here on; `modules` are all it names, when they
+    /// may be others than before.
+    pub(crate) fn set_view(&self, view: Arc<View>, modules: Option<&[Digest]>) {
         *self.view.borrow_mut() = Arc::clone(&view);
-        self.worker.borrow_mut().retain(modules);
+        if let Some(modules) = modules {
+            self.worker.borrow_mut().retain(modules);
+        }
         self.views.send_replace(view);
     }
 
@@ -327,17 +336,6 @@ impl ShardContext {
 }
 
 /// What [`crate::entry::admit`] makes of a request to a resource host.
-///
-/// ```ignore
-/// // entry.rs
-/// pub(crate) async fn admit(ctx: &ShardContext, parts: &Parts, resource: &ResourceId, host: &str,
-///                           source: IpAddr, request: &str) -> Admission;
-/// pub(crate) fn refuse(ctx: &ShardContext, parts: &Parts, opened: Option<&Opened>, resource: Option<&ResourceId>,
-///                      code: Code, opens_at: Option<Timestamp>, request: &str) -> Answer;
-/// ```
-/// `admit` serves everything below `/.tidegate/` itself, starts the handshake for a navigation without a
-/// usable cookie (or one older than [`crate::handshake::RENEW_S`]), and answers everything else without a
-/// session with 401 and the code. `refuse` shows a page where `accept` has `text/html`, else a line of JSON.
 pub(crate) enum Admission {
     /// Somebody is logged in; the cookie, if any, goes on the answer.
     Go(std::rc::Rc<session::Opened>, Option<http::HeaderValue>),

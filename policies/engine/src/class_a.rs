@@ -7,7 +7,10 @@
 
 use std::sync::LazyLock;
 
+use aws_lc_rs::digest::{SHA256, digest};
+
 use crate::layout::Layout;
+use crate::library::Digest;
 use crate::limits::{DATA_SEGMENTS, MEMORY_BYTES, MODULE_BYTES};
 use crate::load_error::LoadError;
 use crate::sections::Sections;
@@ -33,6 +36,13 @@ static CARRIED: LazyLock<Vec<Carried>> = LazyLock::new(|| {
     // An evaluator that cannot be read is carried by nobody: every module is then refused.
     current.into_iter().collect()
 });
+
+/// SHA-256 of the evaluators this gateway carries, the newest first, for its acks.
+#[must_use]
+pub fn evaluator_digests() -> Vec<Digest> {
+    let of = |wasm| digest(&SHA256, wasm).as_ref().first_chunk().copied();
+    [tidegate_policy_evaluator::WASM].into_iter().filter_map(of).collect()
+}
 
 /// Checks `wasm` against the evaluators this gateway carries; the layout is that of the one it is made of.
 pub(crate) fn check(wasm: &[u8]) -> Result<Layout, LoadError> {

@@ -28,6 +28,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
+pub use class_a::evaluator_digests;
 pub use engine::{Engine, EngineError};
 pub use library::{Digest, Library};
 pub use load_error::LoadError;

@@ -1,0 +1,169 @@
+//! One shard: a thread with its own runtime, listener, sessions, flows and upstream connections.
+//!
+//! ```text
+//!  views -- apply: view in force, flows judged again --> Applied(generation)
+//!  ticks -- flows whose time has come, quiet connections, counts to record
+//!  drain -- stop accepting, finish, abort what is left
+//! ```
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ServerConfig;
+use tidegate_policy_engine::Digest;
+use tidegate_store::View;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+
+use crate::control::Notice;
+use crate::listener::{self, Connections};
+use crate::live;
+use crate::shared::{Shared, ShardContext};
+
+/// How often the second is looked at; an answer that time changed is enforced this late at most.
+const TICK: Duration = Duration::from_millis(100);
+/// Seconds between two reports of sessions.
+const REPORT_S: i64 = 5;
+
+/// What shards are told.
+#[derive(Clone)]
+pub(crate) struct Told {
+    /// The view to put into force.
+    pub(crate) view: Arc<View>,
+    /// The modules it names.
+    pub(crate) modules: Arc<[Digest]>,
+}
+
+/// What a shard is made of.
+pub(crate) struct Shard {
+    pub(crate) index: usize,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) listener: std::net::TcpListener,
+    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) told: watch::Receiver<Told>,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    pub(crate) drain: watch::Receiver<bool>,
+}
+
+impl Shard {
+    /// Serves until it is drained; for a thread of its own.
+    pub(crate) fn run(self) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                tracing::error!(%error, "a shard has no runtime");
+                return;
+            }
+        };
+        LocalSet::new().block_on(&runtime, self.serve());
+    }
+
+    async fn serve(mut self) {
+        let listener = match TcpListener::from_std(self.listener) {
+            Ok(listener) => listener,
+            Err(error) => {
+                tracing::error!(%error, "a shard cannot listen");
+                return;
+            }
+        };
+        let told = self.told.borrow_and_update().clone();
+        let ctx = Rc::new(ShardContext::new(Arc::clone(&self.shared), told.view));
+        let connections = Connections::new(ctx.now().0);
+        let applying =
+            tokio::task::spawn_local(apply(Rc::clone(&ctx), self.index, self.told, self.notices.clone()));
+        let ticking = tokio::task::spawn_local(tick(
+            Rc::clone(&ctx),
+            Rc::clone(&connections),
+            self.index,
+            self.notices,
+        ));
+        let accepting = tokio::task::spawn_local(listener::accept(
+            Rc::clone(&ctx),
+            Rc::clone(&connections),
+            listener,
+            self.tls,
+        ));
+        // An error means that the gateway is gone, which is an end too.
+        let _ = self.drain.wait_for(|drain| *drain).await;
+        accepting.abort();
+        connections.finish();
+        let limit = Duration::from_secs(u64::from(self.shared.limits.drain_s));
+        let finished = async {
+            while connections.len() > 0 {
+                tokio::time::sleep(TICK).await;
+                connections.finish();
+            }
+        };
+        if tokio::time::timeout(limit, finished).await.is_err() {
+            connections.abort();
+            // The tasks see it at their next turn.
+            tokio::task::yield_now().await;
+        }
+        ticking.abort();
+        applying.abort();
+        ctx.usage.flush(ctx.now(), &self.shared.recorder);
+    }
+}
+
+/// Puts each view into force and says so.
+async fn apply(
+    ctx: Rc<ShardContext>,
+    shard: usize,
+    mut told: watch::Receiver<Told>,
+    notices: mpsc::Sender<Notice>,
+) {
+    loop {
+        let Told { view, modules } = told.borrow_and_update().clone();
+        let before = ctx.view();
+        let generation = view.snapshot.as_ref().map(|snapshot| snapshot.generation);
+        let newer = match (&before.snapshot, &view.snapshot) {
+            (Some(old), Some(new)) => !Arc::ptr_eq(old, new),
+            _ => true,
+        };
+        if newer {
+            ctx.sites.clear();
+        }
+        ctx.set_view(view, newer.then_some(&modules));
+        live::apply(&ctx, &before, ctx.now());
+        if let Some(generation) = generation
+            && newer
+            && notices.send(Notice::Applied { shard, generation }).await.is_err()
+        {
+            return;
+        }
+        if told.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn tick(
+    ctx: Rc<ShardContext>,
+    connections: Rc<Connections>,
+    shard: usize,
+    notices: mpsc::Sender<Notice>,
+) {
+    let mut last = i64::MIN;
+    let mut reported = 0;
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = ctx.now();
+        if now.0 == last {
+            continue;
+        }
+        last = now.0;
+        live::tick(&ctx, now);
+        connections.sweep(&ctx, now.0);
+        ctx.pool.sweep(now.0);
+        ctx.usage.sweep(now, &ctx.shared().recorder);
+        if now.0 - reported >= REPORT_S {
+            reported = now.0;
+            // A full queue: the next report says the same and more.
+            let _ = notices.try_send(Notice::Sessions { shard, sessions: ctx.usage.report() });
+        }
+    }
+}

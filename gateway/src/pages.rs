@@ -24,7 +24,7 @@ mod tests;
 
 /// HTML that was escaped when it was put together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Markup(String);
+pub(crate) struct Markup(String);
 
 impl askama::filters::HtmlSafe for Markup {}
 
@@ -37,7 +37,7 @@ impl fmt::Display for Markup {
 impl Markup {
     /// Plain text.
     #[must_use]
-    pub fn text(text: &str) -> Self {
+    pub(crate) fn text(text: &str) -> Self {
         let mut out = String::with_capacity(text.len());
         for c in text.chars() {
             match c {
@@ -63,19 +63,19 @@ impl Markup {
 
     /// An emphasised number or word.
     #[must_use]
-    pub fn bold(text: &str) -> Self {
+    pub(crate) fn bold(text: &str) -> Self {
         Self::wrapped("<b class=\"num\">", text, "</b>")
     }
 
     /// A number that keeps together.
     #[must_use]
-    pub fn number(text: &str) -> Self {
+    pub(crate) fn number(text: &str) -> Self {
         Self::wrapped("<span class=\"num\">", text, "</span>")
     }
 
     /// Something to type or read out.
     #[must_use]
-    pub fn code(text: &str) -> Self {
+    pub(crate) fn code(text: &str) -> Self {
         Self::wrapped("<code>", text, "</code>")
     }
 
@@ -86,7 +86,7 @@ impl Markup {
 
     /// A text of the language files, which hold no markup, with escaped arguments put in.
     #[must_use]
-    pub fn rich(lang: Lang, key: &str, arguments: &[(&str, &Self)]) -> Self {
+    pub(crate) fn rich(lang: Lang, key: &str, arguments: &[(&str, &Self)]) -> Self {
         let arguments: Vec<_> =
             arguments.iter().map(|(name, value)| (*name, value.0.as_str().into())).collect();
         Self(text_with(lang, key, &arguments))
@@ -95,46 +95,46 @@ impl Markup {
 
 /// What surrounds every page.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// Language of the page.
-    pub lang: Lang,
+    pub(crate) lang: Lang,
     /// Large text.
-    pub large: bool,
+    pub(crate) large: bool,
     /// Name of the service.
-    pub service: String,
+    pub(crate) service: String,
     /// Where the portal's own paths begin: empty on the portal, its origin elsewhere.
-    pub portal: String,
+    pub(crate) portal: String,
     /// What a change of language or size keeps of the query, `&name=value`.
-    pub keep: String,
+    pub(crate) keep: String,
     /// The telephone at the foot.
-    pub hotline: Option<Phone>,
+    pub(crate) hotline: Option<Phone>,
     /// Who is logged in.
-    pub who: Option<Who>,
+    pub(crate) who: Option<Who>,
     /// The bar of time left.
-    pub waterline: Option<Waterline>,
+    pub(crate) waterline: Option<Waterline>,
     /// What everybody should know.
-    pub banners: Vec<Banner>,
+    pub(crate) banners: Vec<Banner>,
     /// Zone of every time on the page.
-    pub zone: Zone,
+    pub(crate) zone: Zone,
     /// When the page was made.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
 }
 
 /// A telephone number with its hours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Phone {
+pub(crate) struct Phone {
     /// As people write it.
-    pub shown: String,
+    pub(crate) shown: String,
     /// As `tel:` wants it.
-    pub dial: String,
+    pub(crate) dial: String,
     /// When it is answered; may be empty.
-    pub hours: String,
+    pub(crate) hours: String,
 }
 
 impl Phone {
     /// A number from a manifest; `None` when there is none.
     #[must_use]
-    pub fn new(number: &str, hours: &str) -> Option<Self> {
+    pub(crate) fn new(number: &str, hours: &str) -> Option<Self> {
         let dial: String = number.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
         (!dial.is_empty()).then(|| Self { shown: number.to_owned(), dial, hours: hours.to_owned() })
     }
@@ -142,22 +142,22 @@ impl Phone {
 
 /// The person in the masthead.
 #[derive(Clone, Debug)]
-pub struct Who {
+pub(crate) struct Who {
     /// Display name.
-    pub name: String,
+    pub(crate) name: String,
     /// Their department.
-    pub department: String,
+    pub(crate) department: String,
     /// Token for the logout form.
-    pub token: String,
+    pub(crate) token: String,
     /// The page in the navigation that is shown.
-    pub current: Nav,
+    pub(crate) current: Nav,
     /// What the warning before the end needs.
-    pub clock: SessionClock,
+    pub(crate) clock: SessionClock,
 }
 
 /// A page of the navigation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nav {
+pub(crate) enum Nav {
     /// The list of systems.
     Systems,
     /// The account.
@@ -168,44 +168,44 @@ pub enum Nav {
 
 /// The two limits of a session in seconds from now, for the script that warns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SessionClock {
+pub(crate) struct SessionClock {
     /// Until it ends without a request.
-    pub idle_s: i64,
+    pub(crate) idle_s: i64,
     /// Until it ends in any case.
-    pub absolute_s: i64,
+    pub(crate) absolute_s: i64,
 }
 
 /// The time left, and what happened since last time.
 #[derive(Clone, Debug)]
-pub struct Waterline {
+pub(crate) struct Waterline {
     /// Until when, and how long that is.
-    pub until: Markup,
+    pub(crate) until: Markup,
     /// Last login and failures since.
-    pub last: Option<Markup>,
+    pub(crate) last: Option<Markup>,
     /// Whether to offer "not me".
-    pub alarming: bool,
+    pub(crate) alarming: bool,
     /// Minutes of the whole session.
-    pub whole_min: i64,
+    pub(crate) whole_min: i64,
     /// Minutes left.
-    pub left_min: i64,
+    pub(crate) left_min: i64,
 }
 
 /// A strip below the header.
 #[derive(Clone, Debug)]
-pub struct Banner {
+pub(crate) struct Banner {
     /// Its name for screen readers.
-    pub label: String,
+    pub(crate) label: String,
     /// What is so.
-    pub strong: String,
+    pub(crate) strong: String,
     /// What that means.
-    pub text: String,
+    pub(crate) text: String,
     /// Which icon.
-    pub icon: &'static str,
+    pub(crate) icon: &'static str,
 }
 
 /// The sign that something on a page is open, waits or is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// Open.
     Open,
     /// Not yet.
@@ -227,7 +227,7 @@ impl fmt::Display for Tone {
 impl Frame {
     /// A page of nobody in particular.
     #[must_use]
-    pub fn new(lang: Lang, platform: Option<&Platform>, now: Timestamp) -> Self {
+    pub(crate) fn new(lang: Lang, platform: Option<&Platform>, now: Timestamp) -> Self {
         let service = platform.map(|platform| platform.title.get(lang)).filter(|title| !title.is_empty());
         Self {
             lang,
@@ -246,7 +246,7 @@ impl Frame {
 
     /// The page belongs to this department: its hotline, its zone.
     #[must_use]
-    pub fn of(mut self, department: &Department) -> Self {
+    pub(crate) fn of(mut self, department: &Department) -> Self {
         self.hotline = Phone::new(&department.hotline.phone, department.hotline.hours.get(self.lang));
         self.zone = department.zone.clone();
         self
@@ -254,31 +254,31 @@ impl Frame {
 
     /// A text in the page's language.
     #[must_use]
-    pub fn t(&self, key: &str) -> String {
+    pub(crate) fn t(&self, key: &str) -> String {
         text(self.lang, key)
     }
 
     /// A text with one argument.
     #[must_use]
-    pub fn with(&self, key: &str, name: &str, value: &str) -> String {
+    pub(crate) fn with(&self, key: &str, name: &str, value: &str) -> String {
         text_with(self.lang, key, &[(name, value.into())])
     }
 
     /// A text with one emphasised argument.
     #[must_use]
-    pub fn rich(&self, key: &str, name: &str, value: &Markup) -> Markup {
+    pub(crate) fn rich(&self, key: &str, name: &str, value: &Markup) -> Markup {
         Markup::rich(self.lang, key, &[(name, value)])
     }
 
     /// An icon, drawn into the page.
     #[must_use]
-    pub fn icon(&self, name: &str) -> Markup {
+    pub(crate) fn icon(&self, name: &str) -> Markup {
         Markup::from_icon(icon::inline(name))
     }
 
     /// The address of an asset.
     #[must_use]
-    pub fn asset(&self, name: &str) -> String {
+    pub(crate) fn asset(&self, name: &str) -> String {
         assets::path(name)
     }
 
@@ -289,21 +289,21 @@ impl Frame {
 
     /// `今天 14:00`, marked up.
     #[must_use]
-    pub fn when(&self, at: Timestamp) -> Markup {
+    pub(crate) fn when(&self, at: Timestamp) -> Markup {
         let civil = self.wall(at);
         Markup::time(&civil, &civil.relative(&self.wall(self.now), self.lang))
     }
 
     /// `14:00`, marked up.
     #[must_use]
-    pub fn clock(&self, at: Timestamp) -> Markup {
+    pub(crate) fn clock(&self, at: Timestamp) -> Markup {
         let civil = self.wall(at);
         Markup::time(&civil, &civil.clock())
     }
 
     /// A length of time in hours and minutes.
     #[must_use]
-    pub fn length(&self, seconds: i64) -> String {
+    pub(crate) fn length(&self, seconds: i64) -> String {
         let minutes = seconds.max(0) / 60;
         let (hours, minutes) = (minutes / 60, minutes % 60);
         if hours == 0 {
@@ -335,30 +335,30 @@ impl Frame {
 
 /// A form that was refused.
 #[derive(Clone, Debug)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// What was not done, and why.
-    pub strong: String,
+    pub(crate) strong: String,
     /// What to look at.
-    pub text: String,
+    pub(crate) text: String,
     /// The stable code.
-    pub code: String,
+    pub(crate) code: String,
 }
 
 impl Refusal {
     /// The refusal with the text of `key`.
     #[must_use]
-    pub fn new(lang: Lang, key: &str, code: tidegate_core::Code) -> Self {
+    pub(crate) fn new(lang: Lang, key: &str, code: tidegate_core::Code) -> Self {
         Self { strong: text(lang, key), text: text(lang, &format!("{key}.text")), code: code.to_string() }
     }
 }
 
 /// One department to choose.
 #[derive(Clone, Debug)]
-pub struct Pick {
+pub(crate) struct Pick {
     /// Its code.
-    pub code: String,
+    pub(crate) code: String,
     /// Its name.
-    pub title: String,
+    pub(crate) title: String,
 }
 
 /// The list of departments.

@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 mod tests;
 
 /// Fewest characters.
-pub const LENGTH_MIN: usize = 8;
+pub(crate) const LENGTH_MIN: usize = 8;
 
 /// Most characters.
-pub const LENGTH_MAX: usize = 128;
+pub(crate) const LENGTH_MAX: usize = 128;
 
 /// Kinds of characters of which a password needs some.
 const CLASSES_MIN: usize = 3;
@@ -32,7 +32,7 @@ static COMMON: LazyLock<HashSet<&'static str>> =
 
 /// A condition of a new password, in the order they are shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// Neither too short nor too long.
     Length,
     /// Three of capitals, small letters, digits, signs.
@@ -47,11 +47,11 @@ pub enum Rule {
 
 impl Rule {
     /// All conditions.
-    pub const ALL: [Self; 5] = [Self::Length, Self::Classes, Self::Personal, Self::Common, Self::Recent];
+    pub(crate) const ALL: [Self; 5] = [Self::Length, Self::Classes, Self::Personal, Self::Common, Self::Recent];
 
     /// Its name in pages and text keys.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Length => "length",
             Self::Classes => "classes",
@@ -63,7 +63,7 @@ impl Rule {
 
     /// The key of its text.
     #[must_use]
-    pub fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Length => "rule-length",
             Self::Classes => "rule-classes",
@@ -77,7 +77,7 @@ impl Rule {
 /// The conditions `password` does not meet, given what is known about its owner: account, name, unit,
 /// department.
 #[must_use]
-pub fn broken(password: &str, personal: &[&str]) -> Vec<Rule> {
+pub(crate) fn broken(password: &str, personal: &[&str]) -> Vec<Rule> {
     let checks = [
         (Rule::Length, (LENGTH_MIN..=LENGTH_MAX).contains(&password.chars().count())),
         (Rule::Classes, classes(password) >= CLASSES_MIN),

@@ -37,7 +37,7 @@ use crate::session::{self, Auth, Ended, Opened};
 use crate::shared::ShardContext;
 
 pub(crate) use home::title;
-pub use response::Answer;
+pub(crate) use response::Answer;
 pub(crate) use response::{asset, json, redirect, render, with_cookie};
 
 /// Everything about one request that pages are made from.
@@ -60,7 +60,7 @@ pub(crate) struct Visit<'a> {
 }
 
 /// A request body that a form can be read from.
-pub trait FormBody:
+pub(crate) trait FormBody:
     http_body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
 {
 }
@@ -71,7 +71,7 @@ impl<B> FormBody for B where
 }
 
 /// Answers a request to the portal host.
-pub async fn handle<B: FormBody>(
+pub(crate) async fn handle<B: FormBody>(
     ctx: &ShardContext,
     parts: &Parts,
     body: B,

@@ -50,13 +50,13 @@ fn of(lang: Lang) -> &'static Bundle {
 
 /// The text of `key`; the key itself when there is none, which a test rules out.
 #[must_use]
-pub fn text(lang: Lang, key: &str) -> String {
+pub(crate) fn text(lang: Lang, key: &str) -> String {
     text_with(lang, key, &[])
 }
 
 /// The text of `key` with `arguments` put in.
 #[must_use]
-pub fn text_with(lang: Lang, key: &str, arguments: &[(&str, FluentValue<'_>)]) -> String {
+pub(crate) fn text_with(lang: Lang, key: &str, arguments: &[(&str, FluentValue<'_>)]) -> String {
     let bundle = of(lang);
     let (message, attribute) = match key.split_once('.') {
         Some((message, attribute)) => (message, Some(attribute)),
@@ -73,7 +73,7 @@ pub fn text_with(lang: Lang, key: &str, arguments: &[(&str, FluentValue<'_>)]) -
 
 /// The language an `Accept-Language` header asks for; Chinese when it names neither.
 #[must_use]
-pub fn preferred(accept_language: &str) -> Lang {
+pub(crate) fn preferred(accept_language: &str) -> Lang {
     if accept_language.len() > ACCEPT_LANGUAGE_BYTES_MAX {
         return Lang::default();
     }

@@ -54,7 +54,8 @@ fn two_people_at_the_portal() {
 /// The command under test, if everything the story needs is there.
 fn parts(folder: &Path) -> Result<PathBuf, String> {
     for program in ["node", "chromium"] {
-        let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let found =
+            Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
         if !found.is_ok_and(|status| status.success()) {
             return Err(format!("{program} is not installed (Debian: apt-get install nodejs npm chromium)"));
         }

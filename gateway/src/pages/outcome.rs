@@ -278,7 +278,8 @@ pub(crate) fn slip(f: &Frame, code: Code, request: &str) -> Slip {
     let civil = f.wall(f.now);
     Slip {
         code: code.to_string(),
-        request: request.to_owned(),
+        // Read out in groups, without a word for what is between them.
+        request: request.replace('-', " "),
         time: Markup::time(&civil, &civil.exact(f.lang)),
     }
 }

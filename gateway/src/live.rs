@@ -121,11 +121,6 @@ impl Flows {
         flow
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.registry.flows.borrow().len()
-    }
-
     /// The flows that `wanted` picks. They are judged outside the borrow: cutting one drops others.
     fn pick(&self, wanted: impl Fn(&Flow) -> bool) -> Vec<Rc<Flow>> {
         let flows = self.registry.flows.borrow();

@@ -138,7 +138,8 @@ mod tests {
         fn encoding_an_unreserved_letter_changes_nothing(path in "/[a-z0-9_~-]{1,20}", at in 1usize..20) {
             if let Some(letter) = path.as_bytes().get(at) {
                 let encoded = format!("{}%{letter:02x}{}", &path[..at], &path[at + 1..]);
-                prop_assert_eq!(normalise(&encoded).as_deref(), Ok(&*path));
+                let normal = normalise(&encoded);
+                prop_assert_eq!(normal.as_deref(), Ok(&*path));
             }
         }
 

@@ -235,13 +235,12 @@ fn own_cookie(cookie: &HeaderValue) -> Option<HeaderValue> {
 fn moved(target: &HeaderValue, web: &Web, site: &Site) -> Option<HeaderValue> {
     let target = target.to_str().ok()?;
     let origin = site.origin.to_str().ok()?;
-    let own = upstream_origin(web);
-    let rest = target.strip_prefix(own.as_str()).or_else(|| {
-        let with_port = format!("{}://{}:{}", scheme(web), web.host, web.port);
-        target.strip_prefix(with_port.as_str())
+    let with_port = format!("{}://{}:{}", scheme(web), web.host, web.port);
+    let rest = [upstream_origin(web), with_port].iter().find_map(|own| {
+        let rest = target.strip_prefix(own.as_str())?;
+        (rest.is_empty() || rest.starts_with(['/', '?', '#'])).then_some(rest)
     })?;
-    let complete = rest.is_empty() || rest.starts_with(['/', '?', '#']);
-    complete.then(|| HeaderValue::try_from(format!("{origin}{rest}")).ok()).flatten()
+    HeaderValue::try_from(format!("{origin}{rest}")).ok()
 }
 
 fn scheme(web: &Web) -> &'static str {

@@ -17,6 +17,8 @@ pub mod config;
 pub mod control;
 pub mod cookie;
 mod entry;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod handshake;
 pub mod hash;

@@ -98,7 +98,7 @@ pub(crate) fn authority(parts: &Parts) -> Result<&str, Code> {
 }
 
 /// The host in `authority`, lower case, without port and final dot.
-fn host_of(authority: &str) -> Option<String> {
+pub(crate) fn host_of(authority: &str) -> Option<String> {
     if authority.len() > 300 || authority.contains(['@', '/', '\\']) {
         return None;
     }
@@ -112,7 +112,7 @@ fn host_of(authority: &str) -> Option<String> {
 }
 
 /// The system whose host this is: `<resource>-<code>.<portal>`, split at the last hyphen.
-fn resource_of(host: &str, portal: &str) -> Option<ResourceId> {
+pub(crate) fn resource_of(host: &str, portal: &str) -> Option<ResourceId> {
     let label = host.strip_suffix(portal)?.strip_suffix('.')?;
     if label.contains('.') {
         return None;

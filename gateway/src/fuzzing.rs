@@ -1,0 +1,15 @@
+//! The pure functions on what clients send, as fuzz targets reach them; not part of the interface.
+
+use tidegate_core::ResourceId;
+
+/// The form of a path that is decided and forwarded; `None` when it is refused.
+#[must_use]
+pub fn normalise(path: &str) -> Option<String> {
+    crate::path::normalise(path).ok().map(|normal| normal.into_owned())
+}
+
+/// The system an authority names below `portal`.
+#[must_use]
+pub fn resource_of(authority: &str, portal: &str) -> Option<ResourceId> {
+    crate::route::resource_of(&crate::route::host_of(authority)?, portal)
+}

@@ -38,8 +38,9 @@ fn section(page: &mut String, kind: Kind) {
     // Writing to a String cannot fail.
     let _ = write!(
         page,
-        "\n## {kind}\n\n{purpose}\n\n`apiVersion: {API_VERSION}`, `kind: {kind}`, {scope}; `kubectl get {}`, for short \
+        "\n## {kind}\n\n{}\n\n`apiVersion: {API_VERSION}`, `kind: {kind}`, {scope}; `kubectl get {}`, for short \
          `{}`.\n\n| Field | Value | Meaning |\n|---|---|---|\n",
+        prose(purpose),
         name("/plural"),
         name("/shortNames/0"),
     );
@@ -69,7 +70,7 @@ fn fields(page: &mut String, kind: Kind, schema: &Value, path: &str) {
             entry.kind == kind.as_str() && (entry.field.is_empty() || entry.field.replace("[]", "") == path)
         });
         let later = if later { " *Not yet.*" } else { "" };
-        let _ = writeln!(page, "| {mark} | {} | {}{later} |", value(field), purpose.replace('|', "\\|"));
+        let _ = writeln!(page, "| {mark} | {} | {}{later} |", value(field), prose(purpose));
         if is_text(field) {
             continue;
         }
@@ -78,6 +79,11 @@ fn fields(page: &mut String, kind: Kind, schema: &Value, path: &str) {
             fields(page, kind, items, &format!("{path}[]"));
         }
     }
+}
+
+/// A description as Markdown: in it `<code>` is a placeholder, not a tag.
+fn prose(text: &str) -> String {
+    text.replace('<', "&lt;").replace('|', "\\|")
 }
 
 /// A text by language needs no line per language.
@@ -140,7 +146,7 @@ fn collect_rules(schema: &Value, path: &str, rules: &mut Vec<String>) {
         let message = rule.get("message").and_then(Value::as_str).unwrap_or_default();
         let (code, text) = message.split_once(' ').unwrap_or(("", message));
         let place = if path.is_empty() { String::new() } else { format!("`{path}`: ") };
-        let line = format!("{place}{text} (`{code}`)");
+        let line = format!("{place}{} (`{code}`)", prose(text));
         if !rules.contains(&line) {
             rules.push(line);
         }

@@ -67,14 +67,14 @@ fn width(c: char) -> usize {
 impl fmt::Display for Excerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Problem { code, object, origin, message } = self.problem;
-        if !origin.is_empty() {
-            write!(f, "{origin}: ")?;
-        }
-        write!(f, "{code} ")?;
-        if !object.is_empty() {
-            write!(f, "{object}: ")?;
-        }
-        write!(f, "{message}")?;
+        let head = match (origin.is_empty(), object.is_empty()) {
+            (true, true) => format!("{code} {message}"),
+            (true, false) => format!("{code} {object}: {message}"),
+            (false, true) => format!("{origin}: {code} {message}"),
+            (false, false) => format!("{origin}: {code} {object}: {message}"),
+        };
+        // A manifest's text must not be able to steer the terminal.
+        f.write_str(&head.replace(char::is_control, "\u{fffd}"))?;
         if let Some(line) = self.line.as_ref().filter(|line| line.indent < LINE_MAX) {
             let gutter = line.number.to_string();
             let (margin, indent) = (gutter.len(), line.indent);

@@ -1,7 +1,7 @@
 //! What the controller tells the terminal, as it happens.
 //!
 //! Events are for people and for `tidegate up -o json`; nothing depends on their being read. The channel
-//! is bounded, and an event nobody reads in time is dropped and counted.
+//! is bounded, and an event nobody reads in time is dropped and counted; only `Ready` never is.
 
 use serde::Serialize;
 use tidegate_core::{AccountId, Generation};
@@ -110,16 +110,26 @@ pub struct Problem {
 }
 
 /// Where events go.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Teller {
     sender: mpsc::Sender<ControllerEvent>,
+    /// The place of [`ControllerEvent::Ready`], which somebody may be waiting for.
+    ready: Option<mpsc::OwnedPermit<ControllerEvent>>,
     metrics: Metrics,
 }
 
 impl Teller {
     pub(crate) fn new(metrics: Metrics) -> (Self, mpsc::Receiver<ControllerEvent>) {
         let (sender, receiver) = mpsc::channel(EVENTS_MAX);
-        (Self { sender, metrics }, receiver)
+        let ready = sender.clone().try_reserve_owned().ok();
+        (Self { sender, ready, metrics }, receiver)
+    }
+
+    /// Tells that the first snapshot is published; only the first call does anything.
+    pub(crate) fn ready(&mut self, generation: Generation) {
+        if let Some(place) = self.ready.take() {
+            place.send(ControllerEvent::Ready { generation: generation.to_string() });
+        }
     }
 
     pub(crate) fn tell(&self, event: ControllerEvent) {
@@ -138,5 +148,57 @@ impl Teller {
 
     pub(crate) fn sessions_void(&self, account: &AccountId) {
         self.tell(ControllerEvent::SessionsVoid { account: account.to_string() });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::Registry;
+
+    use super::*;
+
+    #[test]
+    fn a_flood_drops_events_but_never_ready() {
+        let metrics = Metrics::register(&Registry::new()).unwrap();
+        let (mut teller, mut events) = Teller::new(metrics.clone());
+        let account: AccountId = "sbj/li".parse().unwrap();
+        (0..EVENTS_MAX + 10).for_each(|_| teller.code_issued(&account));
+        assert_eq!(metrics.events_dropped.get(), 11);
+        teller.ready(Generation { term: 1, sequence: 2 });
+        teller.ready(Generation { term: 1, sequence: 3 });
+        let mut last = None;
+        while let Ok(event) = events.try_recv() {
+            last = Some(event);
+        }
+        assert_eq!(last, Some(ControllerEvent::Ready { generation: "1.2".into() }));
+    }
+
+    #[test]
+    fn the_json_shape_is_stable() {
+        let json = |event: &ControllerEvent| serde_json::to_string(event).unwrap();
+        let problem = Problem {
+            code: "TG-6001".into(),
+            object: "VpnUser dept-sbj/li".into(),
+            origin: "people.yaml:3:1".into(),
+            message: "spec.state: wrong".into(),
+        };
+        assert_eq!(
+            json(&ControllerEvent::Refused(problem)),
+            r#"{"event":"refused","code":"TG-6001","object":"VpnUser dept-sbj/li","origin":"people.yaml:3:1","message":"spec.state: wrong"}"#
+        );
+        let published = ControllerEvent::Published {
+            generation: "1.2".into(),
+            departments: vec!["sbj".into()],
+            platform: false,
+        };
+        assert_eq!(
+            json(&published),
+            r#"{"event":"published","generation":"1.2","departments":["sbj"],"platform":false}"#
+        );
+        let object = Object { kind: "Department", namespace: String::new(), name: "sbj".into() };
+        assert_eq!(
+            json(&ControllerEvent::Accepted { object }),
+            r#"{"event":"accepted","kind":"Department","name":"sbj"}"#
+        );
     }
 }

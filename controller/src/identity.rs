@@ -146,20 +146,20 @@ impl Register {
                 place.insert(Entry::new(new_uid()?))
             }
         };
-        let before = entry.clone();
-        entry.vanished = None;
+        let mut changed = entry.vanished.take().is_some();
         if let Some((spec, digest)) = sighting.spec {
             let digest = hex(&digest);
             if digest != entry.spec {
                 // The first readable form of an object that was unreadable so far is its first generation.
                 entry.generation += i64::from(!entry.spec.is_empty());
                 entry.spec = digest;
+                changed = true;
             }
             if sighting.valid {
-                entry.learn(kind, spec, now);
+                changed |= entry.learn(kind, spec, now);
             }
         }
-        if *entry != before {
+        if changed {
             self.unsaved.insert(kind);
         }
         Ok(())
@@ -222,26 +222,28 @@ impl Entry {
         Self { uid, generation: 1, spec: String::new(), vanished: None, held: Map::new(), approval: None }
     }
 
-    /// Takes note of what a valid spec promises. What left stays so.
-    fn learn(&mut self, kind: ObjectKind, spec: &Value, now: Timestamp) {
+    /// Takes note of what a valid spec promises, and whether that is anything new. What left stays so.
+    fn learn(&mut self, kind: ObjectKind, spec: &Value, now: Timestamp) -> bool {
         let left = self.held.get("state") == Some(&Value::from("Left"));
+        let mut changed = false;
         for field in held_fields(kind) {
-            match spec.get(field) {
-                _ if left && *field == "state" => {}
-                Some(value) => {
-                    self.held.insert((*field).to_owned(), value.clone());
-                }
-                None => {
-                    self.held.remove(*field);
-                }
+            if left && *field == "state" || self.held.get(*field) == spec.get(field) {
+                continue;
             }
+            changed = true;
+            match spec.get(field) {
+                Some(value) => self.held.insert((*field).to_owned(), value.clone()),
+                None => self.held.remove(*field),
+            };
         }
         if kind == ObjectKind::VpnUser {
-            self.approval = spec.get("approval").map(|approval| match self.approval.take() {
-                Some((before, since)) if before == *approval => (before, since),
-                _ => (approval.clone(), now.0),
-            });
+            let approval = spec.get("approval");
+            if self.approval.as_ref().map(|(approval, _)| approval) != approval {
+                self.approval = approval.map(|approval| (approval.clone(), now.0));
+                changed = true;
+            }
         }
+        changed
     }
 }
 

@@ -125,14 +125,14 @@ impl Intake {
     }
 
     fn judge(&mut self, key: &ObjectKey, found: &Found, register: &Register) {
-        let held = register.held(key);
         if let Some(judged) = self.known.get(key)
             && (Arc::ptr_eq(&judged.value, &found.value) || judged.value == found.value)
-            && (judged.violations.is_empty() || judged.held == held)
             && judged.found_wrong == found.violations
+            && (judged.violations.is_empty() || judged.held == register.held(key))
         {
             return;
         }
+        let held = register.held(key);
         let violations = if found.violations.is_empty() {
             let old = held.as_ref().map(|held| json!({ "spec": held }));
             validate(key.kind, &found.value, old.as_ref())

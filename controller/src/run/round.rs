@@ -52,7 +52,6 @@ pub(super) struct Controller<S> {
     objects: BTreeSet<ObjectKey>,
     /// The failure told last, while it lasts.
     failing: Option<String>,
-    ready: bool,
 }
 
 impl<S: Store> Controller<S> {
@@ -113,7 +112,6 @@ impl<S: Store> Controller<S> {
             told: BTreeSet::new(),
             objects: BTreeSet::new(),
             failing: None,
-            ready: false,
         })
     }
 
@@ -193,10 +191,7 @@ impl<S: Store> Controller<S> {
         if !self.vault.has_unsaved() {
             self.failing = None;
         }
-        if !self.ready {
-            self.ready = true;
-            self.teller.tell(ControllerEvent::Ready { generation: self.published.generation.to_string() });
-        }
+        self.teller.ready(self.published.generation);
         Ok(holds_until)
     }
 
@@ -287,6 +282,7 @@ impl<S: Store> Controller<S> {
         now: Timestamp,
     ) {
         let mut problems: BTreeSet<Problem> = reading.problems.iter().cloned().collect();
+        let mut accepted = Vec::new();
         for (key, item) in items {
             let refusal = refusals.get(key);
             problems.extend(item.violations.iter().map(|violation| {
@@ -313,7 +309,7 @@ impl<S: Store> Controller<S> {
                 continue;
             }
             if refusal.is_none() {
-                self.teller.tell(ControllerEvent::Accepted { object: Object::from(key) });
+                accepted.push(ControllerEvent::Accepted { object: Object::from(key) });
             }
             self.record(Record {
                 at: now,
@@ -333,6 +329,7 @@ impl<S: Store> Controller<S> {
             self.teller.tell(ControllerEvent::Refused(problem.clone()));
         }
         self.told = problems;
+        accepted.into_iter().for_each(|event| self.teller.tell(event));
         for key in self.objects.iter().filter(|key| !items.contains_key(*key)) {
             self.teller.tell(ControllerEvent::Removed { object: Object::from(key) });
         }

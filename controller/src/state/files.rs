@@ -13,8 +13,8 @@ use super::StateError;
 /// Suffix of a file that is being written; one left behind by a crash is removed at start.
 const TEMPORARY: &str = "tmp";
 
-/// Files being written together.
-const OPEN_AT_ONCE: usize = 128;
+/// Threads that write together.
+const WRITERS: usize = 32;
 
 /// Makes a directory only its owner can enter, and takes others' rights from an existing one.
 pub(super) fn make_private_directory(path: &Path) -> Result<(), StateError> {
@@ -60,35 +60,41 @@ pub(super) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), StateError> 
 
 /// Replaces a file: afterwards, and after a power cut at any point, it is the old or the new one.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let temporary = prepare(path)?;
-    write_synced(&temporary, bytes)?;
-    fs::rename(&temporary, path).map_err(|error| StateError::io("replace", path, &error))?;
+    replace_name(path, bytes)?;
     sync_directory(path.parent().unwrap_or(Path::new(".")))
 }
 
-/// Replaces many files, each in one step as [`replace`] does, waiting for the disk together: a
-/// thousand files cost little more than one. Gives one outcome per file, in order.
+/// Replaces many files, each in one step as [`replace`] does, waiting for the disk together: a file
+/// system that is asked by several threads at once answers them with one write of its journal. Gives
+/// one outcome per file, in order.
 pub(super) fn replace_many(files: &[(PathBuf, Vec<u8>)]) -> Vec<Result<(), StateError>> {
-    let mut outcomes = Vec::with_capacity(files.len());
-    let mut directories = BTreeSet::new();
-    for files in files.chunks(OPEN_AT_ONCE) {
-        let written: Vec<_> = files
-            .iter()
-            .map(|(path, bytes)| {
-                let temporary = prepare(path)?;
-                let file = write_private(&temporary, bytes)
-                    .map_err(|error| StateError::io("write", &temporary, &error))?;
-                Ok((temporary, file))
+    let share = files.len().div_ceil(WRITERS).max(1);
+    let mut outcomes: Vec<Result<(), StateError>> = std::thread::scope(|scope| {
+        let writers: Vec<_> = files
+            .chunks(share)
+            .map(|files| {
+                let write =
+                    || files.iter().map(|(path, bytes)| replace_name(path, bytes)).collect::<Vec<_>>();
+                (files, std::thread::Builder::new().spawn_scoped(scope, write), write)
             })
             .collect();
-        for ((path, _), written) in files.iter().zip(written) {
-            outcomes.push(written.and_then(|(temporary, file)| {
-                file.sync_all().map_err(|error| StateError::io("write", &temporary, &error))?;
-                directories.insert(path.parent().unwrap_or(Path::new(".")));
-                fs::rename(&temporary, path).map_err(|error| StateError::io("replace", path, &error))
-            }));
-        }
-    }
+        writers
+            .into_iter()
+            .flat_map(|(files, writer, write)| match writer.map(std::thread::ScopedJoinHandle::join) {
+                Ok(Ok(outcomes)) => outcomes,
+                // No thread to be had: then one after the other.
+                Err(_) => write(),
+                Ok(Err(_)) => {
+                    let what = "cannot write it: the writer failed";
+                    let fix = "look at the log";
+                    let failed =
+                        |(path, _): &(PathBuf, _)| Err(StateError::new(Code::StateUnusable, path, what, fix));
+                    files.iter().map(failed).collect()
+                }
+            })
+            .collect()
+    });
+    let directories: BTreeSet<&Path> = files.iter().filter_map(|(path, _)| path.parent()).collect();
     for directory in directories {
         if let Err(error) = sync_directory(directory) {
             // Whether the names reached the disk is unknown, so none of them counts as written.
@@ -100,6 +106,13 @@ pub(super) fn replace_many(files: &[(PathBuf, Vec<u8>)]) -> Vec<Result<(), State
         }
     }
     outcomes
+}
+
+/// Replaces a file, all but making sure that the directory's new entry is on the disk.
+fn replace_name(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let temporary = prepare(path)?;
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path).map_err(|error| StateError::io("replace", path, &error))
 }
 
 /// Replaces a file in one step, without waiting for the disk: for what can be made again.

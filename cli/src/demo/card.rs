@@ -6,7 +6,11 @@ use serde::Serialize;
 use tidegate_core::{Account, DenyReason, Lang, Snapshot, Timestamp};
 
 use super::folder::Folder;
-use crate::width::{self, fit};
+use crate::width::fit;
+
+/// Who the card suggests to be, and the system of the example she may not open.
+const HEROINE: &str = "wangfang";
+const CLOSED_TO_HER: &str = "sbj/fund";
 
 /// Columns of the card.
 const COLUMNS: usize = 96;
@@ -150,29 +154,31 @@ fn row(cells: &[&str; 5]) -> String {
 
 fn tries(ready: &Ready, folder: &Folder) -> Vec<String> {
     let mut lines = vec!["  试一试 Three things to try".into()];
-    let Some(user) = ready.users.iter().find(|user| user.activation_code.is_some()) else { return lines };
+    let with_code = |user: &&User| user.activation_code.is_some();
+    let heroine = ready.users.iter().filter(with_code).find(|user| user.name == HEROINE);
+    let Some(user) = heroine.or_else(|| ready.users.iter().find(with_code)) else { return lines };
     let file = folder.file_of(&user.name).unwrap_or_else(|| folder.manifests());
-    let name = format!("{}/{}", user.department, user.name);
+    let (name, closed) = (format!("{}/{}", user.department, user.name), CLOSED_TO_HER);
     lines.extend([
-        format!("  1  打开地址，以 {name} 的激活码设置密码并登录，点开一个系统。"),
-        format!("     Open the address, activate {name} with the code, set a password, open a system."),
+        format!(
+            "  1  打开地址，选择部门 {}，用激活码激活 {}，登录后点开一个系统。",
+            user.department, user.name
+        ),
+        format!("     Open the address, choose {}, activate {}, open a system.", user.department, user.name),
         "  2  在系统里开始下载或打开时钟，再把此人的 state 改为 Suspended 并保存：连接立即断开。".into(),
-        "     Start the download or the clock there, then set this person's state to Suspended".into(),
+        "     Start the download or the clock there, then set the person's state to Suspended".into(),
         "     and save: what is open is cut within a second. The file:".into(),
         format!("     {}", file.display()),
         "  3  问问为什么 Ask why:".into(),
+        format!("     tidegate explain {name} {closed} --state {}", ready.state),
     ]);
-    if let Some(system) = ready.resources.last() {
-        let resource = format!("{}/{}", system.department, system.name);
-        lines.push(format!("     tidegate explain {name} {resource} --state {}", ready.state));
-    }
-    debug_assert!(lines.iter().take(6).all(|line| width::of(line) <= COLUMNS + 4));
     lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::width;
 
     #[test]
     fn rows_are_aligned_whatever_the_script() {

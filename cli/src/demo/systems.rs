@@ -198,7 +198,7 @@ mod tests {
         assert!(download.contains("content-length: 1073741824") && download.len() == 4 << 20);
         let upgrade = "GET /ws HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                        sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-        let clock = ask(upgrade, 180).await;
+        let clock = ask(upgrade, 230).await;
         assert!(clock.contains("101 Switching Protocols") && clock.contains("{\"now\":"), "{clock}");
         let refused = ask("GET /ws HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", 4096).await;
         assert!(refused.contains("400 Bad Request"), "{refused}");

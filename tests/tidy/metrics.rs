@@ -39,5 +39,5 @@ fn names(text: &str, mark: char) -> BTreeSet<String> {
     let name = |part: &str| -> String {
         part.chars().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').collect()
     };
-    text.split(mark).map(name).filter(|name| name.starts_with("tidegate_")).collect()
+    text.split(mark).map(name).filter(|name| name.starts_with("tidegate_") && !name.ends_with('_')).collect()
 }

@@ -72,6 +72,13 @@ impl Data {
         self.intern(bytes)
     }
 
+    /// Offset of a list of conditions, given as words.
+    pub(crate) fn conditions(&mut self, words: &[u32]) -> u32 {
+        let mut bytes = (words.len() as u32).to_le_bytes().to_vec();
+        bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+        self.intern(bytes)
+    }
+
     /// All of it, padded to 8.
     pub(crate) fn finish(mut self) -> Vec<u8> {
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use tidegate_core::Cidr;
 use tidegate_core::policy::{Departments, Effect, HostPattern, Match, Side, Target};
-use tidegate_policy_evaluator::table::{condition, dimension};
+use tidegate_policy_evaluator::table::{ARGUMENT_BITS, condition, dimension};
 
 use crate::accept::{Accepted, Scope, rule_cost};
 use crate::code;
@@ -18,13 +18,52 @@ use crate::data::Data;
 use crate::when::ast::Relation;
 use crate::when::typed::{Expr, Field};
 
-/// A condition as it stands in the tables, and what the index can do with it.
+/// A condition of the tables.
 #[derive(Clone)]
 pub(crate) struct Condition {
+    /// Its kind.
     pub(crate) kind: u32,
-    pub(crate) argument: u32,
-    /// Dimension and values, one of which the request must have.
-    pub(crate) index: Option<Rc<(u32, Vec<Box<str>>)>>,
+    /// What it wants.
+    pub(crate) wants: Wants,
+}
+
+/// What a condition wants.
+#[derive(Clone)]
+pub(crate) enum Wants {
+    /// One of these values of a dimension: the index can settle it. Written only where it does not.
+    OneOf(Rc<(u32, Vec<Box<str>>)>),
+    /// The argument, ready to be written.
+    Written(u32),
+}
+
+impl Condition {
+    /// The values wanted of a dimension, if it is one the index knows.
+    pub(crate) fn values(&self, of: u32) -> Option<&[Box<str>]> {
+        match &self.wants {
+            Wants::OneOf(index) if index.0 == of => Some(&index.1),
+            _ => None,
+        }
+    }
+
+    /// Writes what it wants; gives the word of the condition.
+    pub(crate) fn word(&self, data: &mut Data) -> u32 {
+        let argument = match &self.wants {
+            Wants::Written(argument) => *argument,
+            Wants::OneOf(index) => {
+                let texts = || index.1.iter().map(|text| &**text).collect();
+                let at = match self.kind {
+                    condition::LABEL | condition::ATTRIBUTE => data.member(&index.1.concat()),
+                    condition::HOST => {
+                        let exact = data.set(&texts());
+                        hosts(data, exact, &BTreeSet::new())
+                    }
+                    _ => data.set(&texts()),
+                };
+                at / 8
+            }
+        };
+        self.kind << ARGUMENT_BITS | argument
+    }
 }
 
 /// A rule ready for the index.
@@ -35,7 +74,11 @@ pub(crate) struct Lowered {
     pub(crate) deny: bool,
     pub(crate) cost: u32,
     /// Ascending by kind.
-    pub(crate) conditions: Vec<Condition>,
+    pub(crate) select: Vec<Condition>,
+    /// Offset of the list of levels, 0 for none.
+    pub(crate) levels: u32,
+    /// Offsets of the two parts of `when`, 0 for none.
+    pub(crate) when: [u32; 2],
 }
 
 /// Sets over fields that have one value, before they are written.
@@ -68,22 +111,18 @@ pub(crate) fn lower(data: &mut Data, accepted: &Accepted<'_>, rule: u32, scope: 
     select_match(&mut selection, m, scope);
     let rest = accepted.when.as_ref().map_or_else(Vec::new, |when| lift(&mut selection, when));
 
-    let mut conditions = Vec::new();
-    write_selection(data, &mut conditions, selection, m);
-    write_levels(data, &mut conditions, m);
+    let select = selecting(data, &selection, m);
+    let levels = levels(data, m);
     let (timed, plain): (Vec<&Expr>, Vec<&Expr>) = rest.into_iter().partition(|expr| expr.looks_at_time());
-    for (kind, part) in [(condition::WHEN, plain), (condition::WHEN_TIME, timed)] {
-        if !part.is_empty() {
-            let argument = code::conjunction(data, &part);
-            conditions.push(Condition { kind, argument, index: None });
-        }
-    }
+    let when = [plain, timed].map(|part| if part.is_empty() { 0 } else { code::conjunction(data, &part) });
     Lowered {
         rule,
         side: accepted.side(),
         deny: accepted.rule.effect == Effect::Deny,
         cost: rule_cost(accepted.rule, accepted.when.as_ref()),
-        conditions,
+        select,
+        levels,
+        when,
     }
 }
 
@@ -217,46 +256,29 @@ fn group_set(expr: &Expr) -> Option<BTreeSet<&str>> {
     }
 }
 
-fn write_selection(data: &mut Data, out: &mut Vec<Condition>, selection: Selection<'_>, m: &Match) {
-    let mut set = |data: &mut Data, kind, dimension, texts: &BTreeSet<&str>| {
-        let argument = data.set(texts);
-        let values = texts.iter().map(|text| (*text).into()).collect();
-        out.push(Condition { kind, argument, index: Some(Rc::new((dimension, values))) });
-    };
-    if let Some(texts) = &selection.resources {
-        set(data, condition::RESOURCE, dimension::RESOURCE, texts);
+fn selecting(data: &mut Data, selection: &Selection<'_>, m: &Match) -> Vec<Condition> {
+    let mut out = Vec::new();
+    let one_of =
+        |kind, dimension, values| Condition { kind, wants: Wants::OneOf(Rc::new((dimension, values))) };
+    let mut sets: Vec<(u32, u32, &BTreeSet<&str>)> = Vec::new();
+    for (kind, dimension, set) in [
+        (condition::RESOURCE, dimension::RESOURCE, &selection.resources),
+        (condition::OWNER, dimension::OWNER, &selection.owners),
+        (condition::DEPARTMENT, dimension::DEPARTMENT, &selection.departments),
+        (condition::USER, dimension::USER, &selection.users),
+        (condition::HOST, dimension::HOST, &selection.hosts),
+    ] {
+        sets.extend(set.iter().map(|set| (kind, dimension, set)));
     }
-    if let Some(texts) = &selection.owners {
-        set(data, condition::OWNER, dimension::OWNER, texts);
-    }
-    if let Some(texts) = &selection.departments {
-        set(data, condition::DEPARTMENT, dimension::DEPARTMENT, texts);
-    }
-    if let Some(texts) = &selection.users {
-        set(data, condition::USER, dimension::USER, texts);
-    }
-    for texts in &selection.groups {
-        set(data, condition::GROUP, dimension::GROUP, texts);
+    sets.extend(selection.groups.iter().map(|set| (condition::GROUP, dimension::GROUP, set)));
+    for (kind, dimension, set) in sets {
+        out.push(one_of(kind, dimension, set.iter().map(|text| (*text).into()).collect()));
     }
     for (kind, dimension, pairs) in [
         (condition::LABEL, dimension::LABEL, &selection.labels),
         (condition::ATTRIBUTE, dimension::ATTRIBUTE, &selection.attributes),
     ] {
-        for pair in pairs {
-            let argument = data.member(pair);
-            let values = vec![pair.as_str().into()];
-            out.push(Condition { kind, argument, index: Some(Rc::new((dimension, values))) });
-        }
-    }
-    if let Some(texts) = &selection.hosts {
-        let exact = data.set(texts);
-        let argument = hosts(data, exact, &BTreeSet::new());
-        let values = texts.iter().map(|text| (*text).into()).collect();
-        out.push(Condition {
-            kind: condition::HOST,
-            argument,
-            index: Some(Rc::new((dimension::HOST, values))),
-        });
+        out.extend(pairs.iter().map(|pair| one_of(kind, dimension, vec![pair.as_str().into()])));
     }
     if !m.hosts.is_empty() && exact_hosts(m).is_none() {
         let mut exact = BTreeSet::new();
@@ -268,9 +290,11 @@ fn write_selection(data: &mut Data, out: &mut Vec<Condition>, selection: Selecti
             };
         }
         let exact = if exact.is_empty() { 0 } else { data.set(&exact) };
-        let argument = hosts(data, exact, &suffixes);
-        out.push(Condition { kind: condition::HOST, argument, index: None });
+        let wants = Wants::Written(hosts(data, exact, &suffixes) / 8);
+        out.push(Condition { kind: condition::HOST, wants });
     }
+    out.sort_by_key(|condition| condition.kind);
+    out
 }
 
 fn hosts(data: &mut Data, exact: u32, suffixes: &BTreeSet<&str>) -> u32 {
@@ -281,24 +305,26 @@ fn hosts(data: &mut Data, exact: u32, suffixes: &BTreeSet<&str>) -> u32 {
     data.intern(bytes)
 }
 
-fn write_levels(data: &mut Data, out: &mut Vec<Condition>, m: &Match) {
-    let mut add = |kind, argument| out.push(Condition { kind, argument, index: None });
+/// Offset of a rule's list of levels, 0 for none.
+fn levels(data: &mut Data, m: &Match) -> u32 {
+    let mut list = Vec::new();
+    let mut add = |kind, argument: u32| list.push(kind << ARGUMENT_BITS | argument);
     if !m.ports.is_empty() {
         let ranges: BTreeSet<_> = m.ports.iter().map(|range| (range.from, range.to)).collect();
         let range = |(from, to): (u16, u16)| (u32::from(from) | u32::from(to) << 16).to_le_bytes().to_vec();
-        add(condition::PORT, data.list(ranges.into_iter().map(range)));
+        add(condition::PORT, data.list(ranges.into_iter().map(range)) / 8);
     }
     if !m.methods.is_empty() {
-        add(condition::METHOD, data.set(&m.methods.iter().map(|method| &**method).collect()));
+        add(condition::METHOD, data.set(&m.methods.iter().map(|method| &**method).collect()) / 8);
     }
     if !m.path_prefixes.is_empty() {
         let prefixes: BTreeSet<_> = m.path_prefixes.iter().collect();
         let places: Vec<_> = prefixes.into_iter().map(|prefix| data.place(prefix).to_vec()).collect();
-        add(condition::PATH, data.list(places));
+        add(condition::PATH, data.list(places) / 8);
     }
     if !m.source_networks.is_empty() {
         let networks: BTreeSet<_> = m.source_networks.iter().collect();
-        add(condition::NETWORK, data.list(networks.into_iter().map(network)));
+        add(condition::NETWORK, data.list(networks.into_iter().map(network)) / 8);
     }
     if !m.devices.is_empty() {
         add(condition::DEVICE, m.devices.iter().fold(0, |set, device| set | 1 << (*device as u32)));
@@ -311,8 +337,9 @@ fn write_levels(data: &mut Data, out: &mut Vec<Condition>, m: &Match) {
         let window = |w: &tidegate_core::policy::Window| {
             (u64::from(w.days) | u64::from(w.from) << 16 | u64::from(w.to) << 32).to_le_bytes().to_vec()
         };
-        add(condition::SCHEDULE, data.list(windows.into_iter().map(window)));
+        add(condition::SCHEDULE, data.list(windows.into_iter().map(window)) / 8);
     }
+    if list.is_empty() { 0 } else { data.conditions(&list) }
 }
 
 fn network(cidr: &Cidr) -> Vec<u8> {

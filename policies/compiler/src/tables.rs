@@ -6,7 +6,7 @@ use tidegate_policy_evaluator::hash::hash;
 use tidegate_policy_evaluator::table::{self, FLAG_DENY, HEADER, MAGIC, NONE, VERSION, dimension};
 
 use crate::data::Data;
-use crate::lower::{Condition, Lowered};
+use crate::lower::Lowered;
 use crate::tree::{Node, Tree};
 
 /// Writes the tables.
@@ -20,9 +20,12 @@ pub(crate) fn write(mut data: Data, tree: &Tree, rules: &[Lowered]) -> Vec<u8> {
                 let first = (entries.len() / table::ENTRY) as u32;
                 for entry in leaf {
                     let Some(rule) = rules.get(entry.rule) else { continue };
-                    let conditions = conditions(&mut data, &entry.conditions);
+                    let words: Vec<_> = entry.open.iter().map(|open| open.word(&mut data)).collect();
+                    // Equal lists stand in the data once, and the evaluator remembers what they came to.
+                    let select = if words.is_empty() { 0 } else { data.conditions(&words) };
                     let flags = if rule.deny { FLAG_DENY } else { 0 };
-                    put(&mut entries, &[rule.rule, conditions, entry.conditions.len() as u32, flags]);
+                    let [when, when_time] = rule.when;
+                    put(&mut entries, &[rule.rule, flags, select, rule.levels, when, when_time]);
                 }
                 [dimension::LEAF, NONE, first, leaf.len() as u32]
             }
@@ -59,15 +62,6 @@ pub(crate) fn write(mut data: Data, tree: &Tree, rules: &[Lowered]) -> Vec<u8> {
 
 fn put(out: &mut Vec<u8>, words: &[u32]) {
     out.extend(words.iter().flat_map(|word| word.to_le_bytes()));
-}
-
-/// Equal lists of conditions stand in the data once.
-fn conditions(data: &mut Data, conditions: &[Condition]) -> u32 {
-    let mut bytes = Vec::with_capacity(conditions.len() * table::CONDITION);
-    for condition in conditions {
-        put(&mut bytes, &[condition.kind, condition.argument]);
-    }
-    data.intern(bytes)
 }
 
 /// The hash table of all nodes' children, at most half full.

@@ -16,19 +16,19 @@ const WORTHWHILE: u64 = 70;
 /// Most entries a split may make of the rules it is given: lists put a rule below several values.
 const MOST_COPIES: u64 = 8;
 
-/// A rule on its way down, with the conditions still open.
+/// A rule on its way down, with the selecting conditions still open.
 #[derive(Clone)]
 struct Pending {
     rule: usize,
-    conditions: Vec<Condition>,
+    open: Vec<Condition>,
 }
 
 /// One rule in one leaf.
 pub(crate) struct Entry {
     /// Its place among the lowered rules.
     pub(crate) rule: usize,
-    /// The conditions the way has not settled.
-    pub(crate) conditions: Vec<Condition>,
+    /// The selecting conditions the way has not settled.
+    pub(crate) open: Vec<Condition>,
 }
 
 /// A node of the tree.
@@ -68,7 +68,7 @@ impl Tree {
                 .iter()
                 .enumerate()
                 .filter(|(_, rule)| rule.side == side)
-                .map(|(index, rule)| Pending { rule: index, conditions: rule.conditions.clone() })
+                .map(|(index, rule)| Pending { rule: index, open: rule.select.clone() })
                 .collect();
             let root = if pending.is_empty() { NONE } else { tree.grow(rules, pending, 0) };
             if let Some(slot) = tree.roots.get_mut(side as usize) {
@@ -86,16 +86,16 @@ impl Tree {
         let node = match split {
             None => Node::Leaf(leaf(rules, pending)),
             Some(dimension) => {
-                let frequency = frequencies(&pending, dimension);
+                let places = settled_places(&pending, dimension);
                 let mut children: BTreeMap<Box<str>, Vec<Pending>> = BTreeMap::new();
                 let mut rest = Vec::new();
-                for mut each in pending {
-                    let Some(place) = chosen(&each.conditions, dimension, &frequency) else {
+                for (mut each, place) in pending.into_iter().zip(places) {
+                    let Some(place) = place else {
                         rest.push(each);
                         continue;
                     };
-                    let settled = each.conditions.remove(place);
-                    for value in settled.index.iter().flat_map(|index| &index.1) {
+                    let settled = each.open.remove(place);
+                    for value in settled.values(dimension).unwrap_or_default() {
                         children.entry(value.clone()).or_default().push(each.clone());
                     }
                 }
@@ -204,36 +204,34 @@ fn usual_values(of: u32) -> u64 {
 
 fn leaf(rules: &[Lowered], pending: Vec<Pending>) -> Vec<Entry> {
     let mut entries: Vec<_> =
-        pending.into_iter().map(|each| Entry { rule: each.rule, conditions: each.conditions }).collect();
+        pending.into_iter().map(|each| Entry { rule: each.rule, open: each.open }).collect();
     // Once a deny rule matched, the allow rules behind it are passed over.
     entries.sort_by_key(|entry| (!rules.get(entry.rule).is_some_and(|rule| rule.deny), entry.rule));
     entries
 }
 
 /// How often each value of a dimension is named.
-fn frequencies(pending: &[Pending], of: u32) -> HashMap<Box<str>, u64> {
-    let mut frequency: HashMap<Box<str>, u64> = HashMap::new();
-    for condition in pending.iter().flat_map(|each| &each.conditions) {
-        for value in condition.index.iter().filter(|index| index.0 == of).flat_map(|index| &index.1) {
-            match frequency.get_mut(value) {
-                Some(count) => *count += 1,
-                None => {
-                    frequency.insert(value.clone(), 1);
-                }
-            }
-        }
+fn frequencies(pending: &[Pending], of: u32) -> HashMap<&str, u64> {
+    let mut frequency: HashMap<&str, u64> = HashMap::new();
+    for value in pending.iter().flat_map(|each| &each.open).filter_map(|open| open.values(of)).flatten() {
+        *frequency.entry(value).or_default() += 1;
     }
     frequency
 }
 
+/// For each rule, which of its open conditions a split settles.
+fn settled_places(pending: &[Pending], of: u32) -> Vec<Option<usize>> {
+    let frequency = frequencies(pending, of);
+    pending.iter().map(|each| chosen(&each.open, of, &frequency)).collect()
+}
+
 /// The open condition a split by this dimension settles: the most selective one.
-fn chosen(conditions: &[Condition], of: u32, frequency: &HashMap<Box<str>, u64>) -> Option<usize> {
-    conditions
-        .iter()
+fn chosen(open: &[Condition], of: u32, frequency: &HashMap<&str, u64>) -> Option<usize> {
+    open.iter()
         .enumerate()
         .filter_map(|(place, condition)| {
-            let index = condition.index.as_ref().filter(|index| index.0 == of)?;
-            let weight: u64 = index.1.iter().map(|value| frequency.get(value).copied().unwrap_or(0)).sum();
+            let values = condition.values(of)?;
+            let weight: u64 = values.iter().map(|value| frequency.get(&**value).copied().unwrap_or(0)).sum();
             Some((weight, place))
         })
         .min()
@@ -260,13 +258,13 @@ fn weigh(pending: &[Pending], of: u32) -> Option<Candidate> {
     let mut unrestricted = 0;
     let mut copies = 0_u64;
     for each in pending {
-        let Some(index) = chosen(&each.conditions, of, &frequency)
-            .and_then(|place| each.conditions.get(place)?.index.as_ref())
+        let Some(values) =
+            chosen(&each.open, of, &frequency).and_then(|place| each.open.get(place)?.values(of))
         else {
             unrestricted += 1;
             continue;
         };
-        for value in &index.1 {
+        for value in values {
             *sizes.entry(value).or_default() += 1;
             copies += 1;
         }

@@ -61,122 +61,147 @@ pub struct Request<'a, L> {
 /// When it does not fit.
 pub fn subject<'a, G, A>(out: &mut [u8], parts: Subject<'a, G, A>) -> Result<usize, TooLarge>
 where
-    G: IntoIterator<Item = &'a str>,
+    G: IntoIterator<Item = &'a str, IntoIter: ExactSizeIterator>,
     A: IntoIterator<Item = (&'a str, &'a str), IntoIter: ExactSizeIterator>,
 {
-    let mut half = Half::new(out, s::HEADER)?;
+    let mut half = Half::<{ s::HEADER }>::new(out)?;
     half.hashed(s::DEPARTMENT, parts.department)?;
     half.hashed(s::NAME, parts.name)?;
     half.hashed(s::UNIT, parts.unit)?;
-    half.put(s::DEVICE, &[parts.device, parts.factors])?;
-    half.put(s::SOURCE, &parts.source)?;
-
-    let mut groups = [(0u64, 0u32, ""); MAX_GROUPS];
-    let mut count = 0;
-    for group in parts.groups {
-        let (offset, _) = half.text(group)?;
-        *groups.get_mut(count).ok_or(TooLarge)? = (hash(group.as_bytes()), offset, group);
-        count += 1;
-    }
-    let groups = groups.get_mut(..count).ok_or(TooLarge)?;
-    groups.sort_unstable_by_key(|(hash, _, name)| (*hash, *name));
-    let list = half.list(s::GROUPS, count, s::GROUP)?;
-    let mut filter = [0u8; 64];
-    for (index, (hash, offset, name)) in groups.iter().enumerate() {
-        let at = list + index * s::GROUP;
-        half.put(at, &hash.to_le_bytes())?;
-        half.place(at + 8, *offset, name.len())?;
-        let bit = (hash >> 55) as usize;
-        if let Some(byte) = filter.get_mut(bit / 8) {
-            *byte |= 1 << (bit % 8);
-        }
-    }
-    half.put(s::FILTER, &filter)?;
+    half.head(s::DEVICE, [parts.device, parts.factors])?;
+    half.head(s::SOURCE, parts.source)?;
+    half.groups(parts.groups.into_iter())?;
     half.pairs(s::ATTRIBUTES, MAX_ATTRIBUTES, parts.attributes.into_iter())?;
-    half.finish(s::ABI, s::LENGTH)
+    half.finish(s::ABI)
 }
 
 /// Writes a request half; gives its length.
 ///
 /// # Errors
 /// When it does not fit.
+#[inline]
 pub fn request<'a, L>(out: &mut [u8], parts: Request<'a, L>) -> Result<usize, TooLarge>
 where
     L: IntoIterator<Item = (&'a str, &'a str), IntoIter: ExactSizeIterator>,
 {
-    let mut half = Half::new(out, r::HEADER)?;
-    half.put(r::SIDE, &[parts.side, parts.weekday])?;
-    half.put(r::MINUTE_OF_DAY, &parts.minute_of_day.to_le_bytes())?;
-    half.put(r::PORT, &parts.port.to_le_bytes())?;
-    half.put(r::UTC_MINUTE, &parts.utc_minute.to_le_bytes())?;
+    let mut half = Half::<{ r::HEADER }>::new(out)?;
+    let [minute_low, minute_high] = parts.minute_of_day.to_le_bytes();
+    let [port_low, port_high] = parts.port.to_le_bytes();
+    half.head(r::SIDE, [parts.side, parts.weekday, minute_low, minute_high, port_low, port_high, 0, 0])?;
+    half.head(r::UTC_MINUTE, parts.utc_minute.to_le_bytes())?;
     half.hashed(r::OWNER, parts.owner)?;
     half.hashed(r::RESOURCE, parts.resource)?;
     half.hashed(r::HOST, parts.host)?;
     half.hashed(r::METHOD, parts.method)?;
-    let (offset, length) = half.text(parts.path)?;
-    half.place(r::PATH, offset, length)?;
+    let path = half.text(parts.path)?;
+    half.head(r::PATH, place(path, parts.path.len()))?;
     half.pairs(r::LABELS, MAX_LABELS, parts.labels.into_iter())?;
-    half.finish(r::ABI, r::LENGTH)
+    half.finish(r::ABI)
 }
 
-/// A half being written: fixed part at the front, texts and lists behind it.
-struct Half<'o> {
-    out: &'o mut [u8],
-    end: usize,
+// The fields that are written together lie together.
+const _: () = assert!(r::PORT == r::SIDE + 4 && s::FACTORS == s::DEVICE + 1);
+
+/// A half being written: the fixed part of length `H`, then texts and lists.
+struct Half<'o, const H: usize> {
+    head: &'o mut [u8; H],
+    rest: &'o mut [u8],
+    used: usize,
 }
 
-impl<'o> Half<'o> {
-    fn new(out: &'o mut [u8], header: usize) -> Result<Self, TooLarge> {
+/// Offset and length as bytes. A half is 8 KiB long: both fit.
+#[inline(always)]
+fn place(offset: usize, length: usize) -> [u8; 8] {
+    (offset as u64 | (length as u64) << 32).to_le_bytes()
+}
+
+impl<'o, const H: usize> Half<'o, H> {
+    #[inline(always)]
+    fn new(out: &'o mut [u8]) -> Result<Self, TooLarge> {
         let room = out.len().min(HALF_SIZE as usize);
         let out = out.get_mut(..room).ok_or(TooLarge)?;
-        out.get_mut(..header).ok_or(TooLarge)?.fill(0);
-        Ok(Self { out, end: header })
+        let (head, rest) = out.split_first_chunk_mut::<H>().ok_or(TooLarge)?;
+        *head = [0; H];
+        Ok(Self { head, rest, used: 0 })
     }
 
-    #[inline]
-    fn put(&mut self, at: usize, bytes: &[u8]) -> Result<(), TooLarge> {
-        let target = self.out.get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
-        target.ok_or(TooLarge)?.copy_from_slice(bytes);
+    /// Writes into the fixed part.
+    #[inline(always)]
+    fn head<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Result<(), TooLarge> {
+        let target = self.head.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<N>);
+        *target.ok_or(TooLarge)? = bytes;
         Ok(())
     }
 
-    /// Appends a text; gives its place.
-    #[inline]
-    fn text(&mut self, text: &str) -> Result<(u32, usize), TooLarge> {
-        let offset = self.end;
-        self.put(offset, text.as_bytes())?;
-        self.end += text.len();
-        // A half is 8 KiB long: offsets fit.
-        Ok((offset as u32, text.len()))
+    /// Room behind the fixed part.
+    #[inline(always)]
+    fn behind(&mut self, at: usize, length: usize) -> Result<&mut [u8], TooLarge> {
+        self.rest.get_mut(at..).and_then(|rest| rest.get_mut(..length)).ok_or(TooLarge)
     }
 
-    #[inline]
-    fn place(&mut self, at: usize, offset: u32, length: usize) -> Result<(), TooLarge> {
-        let place = u64::from(offset) | (length as u64) << 32;
-        self.put(at, &place.to_le_bytes())
+    /// Appends a text; gives its offset in the half.
+    #[inline(always)]
+    fn text(&mut self, text: &str) -> Result<usize, TooLarge> {
+        let at = self.used;
+        self.behind(at, text.len())?.copy_from_slice(text.as_bytes());
+        self.used = at + text.len();
+        Ok(H + at)
     }
 
-    #[inline]
+    #[inline(always)]
     fn hashed(&mut self, at: usize, text: &str) -> Result<(), TooLarge> {
-        let (offset, length) = self.text(text)?;
-        self.place(at, offset, length)?;
-        self.put(at + 8, &hash(text.as_bytes()).to_le_bytes())
+        let offset = self.text(text)?;
+        self.head(at, place(offset, text.len()))?;
+        self.head(at + 8, hash(text.as_bytes()).to_le_bytes())
     }
 
-    /// Appends room for a list, aligned, and writes its place; gives its offset.
-    fn list(&mut self, at: usize, count: usize, size: usize) -> Result<usize, TooLarge> {
-        let first = self.end.next_multiple_of(8);
-        let gap = first - self.end;
-        self.put(self.end, [0; 8].get(..gap).ok_or(TooLarge)?)?;
-        self.end = first + count * size;
-        if self.end > self.out.len() {
+    /// Appends room for a list, aligned, and writes its place; gives where it begins.
+    #[inline(always)]
+    fn list(&mut self, at: usize, count: usize, most: usize, size: usize) -> Result<usize, TooLarge> {
+        if count > most {
             return Err(TooLarge);
         }
-        self.place(at, first as u32, count)?;
+        // The fixed parts are multiples of 8 long.
+        let first = self.used.next_multiple_of(8);
+        let used = self.used;
+        self.behind(used, first - used)?.fill(0);
+        self.behind(first, count * size)?;
+        self.used = first + count * size;
+        self.head(at, place(H + first, count))?;
         Ok(first)
     }
 
+    /// Appends groups, their list ascending by hash, and the filter over them.
+    fn groups<'a>(&mut self, groups: impl ExactSizeIterator<Item = &'a str>) -> Result<(), TooLarge> {
+        let count = groups.len();
+        let list = self.list(s::GROUPS, count, MAX_GROUPS, s::GROUP)?;
+        let mut filter = [0_u8; 64];
+        let mut written = 0;
+        for group in groups {
+            let hash = hash(group.as_bytes());
+            let offset = self.text(group)?;
+            if written == count {
+                return Err(TooLarge);
+            }
+            let entry = self.behind(list + written * s::GROUP, s::GROUP)?;
+            let word = u128::from(hash) | u128::from(u64::from_le_bytes(place(offset, group.len()))) << 64;
+            entry.copy_from_slice(&word.to_le_bytes());
+            if let Some(byte) = filter.get_mut((hash >> 58) as usize) {
+                *byte |= 1 << (hash >> 55 & 7);
+            }
+            written += 1;
+        }
+        // An iterator that lied about its length would leave entries unwritten.
+        if written != count {
+            return Err(TooLarge);
+        }
+        let (entries, _) = self.behind(list, count * s::GROUP)?.as_chunks_mut::<{ s::GROUP }>();
+        entries.sort_unstable_by_key(|entry| u128::from_le_bytes(*entry) as u64);
+        self.head(s::FILTER, filter)
+    }
+
     /// Appends pairs (key, NUL, value) and their list.
+    #[inline(always)]
     fn pairs<'a>(
         &mut self,
         at: usize,
@@ -184,29 +209,36 @@ impl<'o> Half<'o> {
         pairs: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
     ) -> Result<(), TooLarge> {
         let count = pairs.len();
-        if count > most {
-            return Err(TooLarge);
-        }
-        let list = self.list(at, count, s::PAIR)?;
-        let mut entries = (0..count).map(|index| list + index * s::PAIR);
+        let list = self.list(at, count, most, s::PAIR)?;
+        let mut written = 0;
         for (key, value) in pairs {
-            let at = entries.next().ok_or(TooLarge)?;
-            let (offset, key_length) = self.text(key)?;
-            self.text("\0")?;
-            self.text(value)?;
-            let pair = self.out.get(offset as usize..self.end).ok_or(TooLarge)?;
-            let (hash, length) = (hash(pair), pair.len());
-            self.put(at, &hash.to_le_bytes())?;
-            self.place(at + 8, offset, length)?;
-            self.put(at + 16, &(key_length as u64).to_le_bytes())?;
+            let (start, length) = (self.used, key.len() + 1 + value.len());
+            let pair = self.behind(start, length)?;
+            let (head, tail) = pair.split_at_mut_checked(key.len()).ok_or(TooLarge)?;
+            let (nul, tail) = tail.split_first_mut().ok_or(TooLarge)?;
+            head.copy_from_slice(key.as_bytes());
+            *nul = 0;
+            tail.copy_from_slice(value.as_bytes());
+            let hash = hash(pair);
+            self.used = start + length;
+            if written == count {
+                return Err(TooLarge);
+            }
+            let entry = self.behind(list + written * s::PAIR, s::PAIR)?;
+            let (words, _) = entry.as_chunks_mut::<8>();
+            let values = [hash.to_le_bytes(), place(H + start, length), place(key.len(), 0)];
+            for (word, value) in words.iter_mut().zip(values) {
+                *word = value;
+            }
+            written += 1;
         }
-        // An iterator that lied about its length would leave entries unwritten.
-        entries.next().map_or(Ok(()), |_| Err(TooLarge))
+        if written == count { Ok(()) } else { Err(TooLarge) }
     }
 
-    fn finish(mut self, abi: usize, length: usize) -> Result<usize, TooLarge> {
-        self.put(abi, &ABI.to_le_bytes())?;
-        self.put(length, &(self.end as u32).to_le_bytes())?;
-        Ok(self.end)
+    #[inline(always)]
+    fn finish(mut self, abi: usize) -> Result<usize, TooLarge> {
+        let length = H + self.used;
+        self.head(abi, place(ABI as usize, length))?;
+        Ok(length)
     }
 }

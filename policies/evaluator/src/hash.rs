@@ -8,7 +8,7 @@ const SECOND: u64 = 0xa076_1d64_78bd_642f;
 
 /// Hashes a text.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub const fn hash(bytes: &[u8]) -> u64 {
     let mut state = SEED ^ (bytes.len() as u64).wrapping_mul(FIRST);
     let mut rest = bytes;
@@ -16,11 +16,17 @@ pub const fn hash(bytes: &[u8]) -> u64 {
         state = fold(state ^ u64::from_le_bytes(*word), FIRST);
         rest = after;
     }
-    let mut tail = 0;
-    while let Some((byte, after)) = rest.split_first() {
-        tail = tail << 8 | *byte as u64;
-        rest = after;
-    }
+    let tail = match (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        (Some(first), Some(last)) => {
+            u32::from_le_bytes(*first) as u64 | (u32::from_le_bytes(*last) as u64) << 32
+        }
+        _ => match *rest {
+            [] => 0,
+            [a] => a as u64,
+            [a, b] => a as u64 | (b as u64) << 8,
+            [a, b, c, ..] => a as u64 | (b as u64) << 8 | (c as u64) << 16,
+        },
+    };
     fold(state ^ tail, SECOND)
 }
 
@@ -32,7 +38,7 @@ const fn fold(left: u64, right: u64) -> u64 {
 
 /// Whether two texts are the same, a word at a time (`core` compares byte by byte on wasm32).
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn same(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
         return false;

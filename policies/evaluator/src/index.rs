@@ -18,7 +18,7 @@ pub const MAX_DEPTH: usize = 7;
 pub const STACK_WORDS: usize = MAX_DEPTH * (MAX_GROUPS + 1) + 1;
 
 /// Visits every leaf the request leads to; gives the words of `stack` it wrote.
-#[inline]
+#[inline(always)]
 pub(crate) fn walk<O: Observe>(
     table: &Table<'_>,
     record: &Record<'_>,
@@ -72,7 +72,7 @@ pub(crate) fn walk<O: Observe>(
     }
 }
 
-#[inline]
+#[inline(always)]
 fn child(table: &Table<'_>, node: u32, value: Hashed<'_>) -> Option<u32> {
     table.child(node, value.hash, value.text)
 }
@@ -98,7 +98,7 @@ struct Waiting<'a> {
 }
 
 impl Waiting<'_> {
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, node: u32) -> Option<()> {
         if node != NONE {
             *self.stack.get_mut(self.count)? = u64::from(node);
@@ -108,7 +108,7 @@ impl Waiting<'_> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn pop(&mut self) -> u32 {
         match self.count.checked_sub(1) {
             Some(last) => {

@@ -17,7 +17,7 @@ use crate::hash::same;
 use crate::observe::Observe;
 use crate::record::Record;
 use crate::schedule;
-use crate::table::{CONDITION, Entry, FLAG_DENY, NONE, Table, condition, long, text, words};
+use crate::table::{Entry, FLAG_DENY, NONE, Table, condition, long, text, words};
 use crate::verdict::{ALLOW, DENY, NOTHING, Verdict};
 
 /// `HintKind` of core for each level.
@@ -39,6 +39,51 @@ struct Tally {
 
 const UNTOUCHED: Tally = Tally { matched: NONE, holds_for: i64::MAX, error: false };
 
+/// What a list of levels came to.
+#[derive(Clone, Copy)]
+struct Levels {
+    /// The first level that fails; 0 when all hold.
+    missed: u8,
+    /// Minutes until the schedule changes.
+    holds_for: i64,
+    /// Minutes until the schedule opens.
+    opens_in: i64,
+}
+
+const ALL_HOLD: Levels = Levels { missed: 0, holds_for: i64::MAX, opens_in: i64::MAX };
+
+/// Lists remembered at once: rules that one request leads to often share theirs.
+const REMEMBERED: usize = 4;
+
+/// What the latest lists came to, by offset. Offset 0 is no list.
+struct Memory<T> {
+    lists: [u32; REMEMBERED],
+    outcomes: [T; REMEMBERED],
+    next: usize,
+}
+
+impl<T: Copy> Memory<T> {
+    #[inline(always)]
+    fn new(blank: T) -> Self {
+        Self { lists: [0; REMEMBERED], outcomes: [blank; REMEMBERED], next: 0 }
+    }
+
+    #[inline(always)]
+    fn get(&self, list: u32) -> Option<T> {
+        let known = self.lists.iter().zip(&self.outcomes).find(|(known, _)| **known == list);
+        known.map(|(_, outcome)| *outcome)
+    }
+
+    #[inline(always)]
+    fn put(&mut self, list: u32, outcome: T) {
+        if let (Some(slot), Some(known)) = (self.lists.get_mut(self.next), self.outcomes.get_mut(self.next)) {
+            *slot = list;
+            *known = outcome;
+        }
+        self.next = (self.next + 1) % REMEMBERED;
+    }
+}
+
 /// What the rules visited so far have come to.
 pub struct State<'s> {
     values: &'s mut [u64],
@@ -49,12 +94,16 @@ pub struct State<'s> {
     hint: u8,
     hint_rule: u32,
     hint_in: i64,
+    selections: Memory<bool>,
+    levels: Memory<Levels>,
+    /// The latest expression and what it came to.
+    expression: (u32, Truth),
 }
 
 impl<'s> State<'s> {
     /// No rule visited; `values` is the expression stack.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn new(values: &'s mut [u64]) -> Self {
         Self {
             values,
@@ -64,12 +113,15 @@ impl<'s> State<'s> {
             hint: 0,
             hint_rule: NONE,
             hint_in: i64::MAX,
+            selections: Memory::new(false),
+            levels: Memory::new(ALL_HOLD),
+            expression: (0, Truth::True),
         }
     }
 
     /// The verdict of the rules visited.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn verdict(&self, utc_minute: i64) -> Verdict {
         let at = |minutes: i64| utc_minute.checked_add(minutes).unwrap_or(i64::MAX);
         let (effect, tally) = if self.deny.matched != NONE {
@@ -91,7 +143,7 @@ impl<'s> State<'s> {
     }
 
     /// Takes one rule into account; `None` when the tables are malformed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn consider<O: Observe>(
         &mut self,
         table: &Table<'_>,
@@ -100,55 +152,28 @@ impl<'s> State<'s> {
         observe: &mut O,
     ) -> Option<()> {
         let deny = entry.flags & FLAG_DENY != 0;
-        if !deny && self.deny.matched != NONE {
+        if (!deny && self.deny.matched != NONE) || !self.selected(table, record, entry.select, observe)? {
             return Some(());
         }
-        let mut missed = 0;
-        let mut holds_for = i64::MAX;
-        let mut opens_in = i64::MAX;
+        let Levels { missed, mut holds_for, opens_in } = self.levels(table, record, entry.levels, observe)?;
+        let consulted = missed == 0 || missed == level::SCHEDULE;
+        if !consulted && (deny || !self.nearer(missed, entry.rule)) {
+            return Some(());
+        }
         let mut when = Truth::True;
-        for index in 0..entry.count as usize {
-            let (kind, argument) = table.condition(entry.conditions as usize + index * CONDITION)?;
-            let at = argument as usize;
-            match kind {
-                // Past the first miss only `when` still says whether the rule was near.
-                condition::SCHEDULE if missed == 0 => {
-                    observe.condition(kind as u8);
-                    let schedule = schedule::at(table, at, record.weekday(), record.minute_of_day())?;
-                    holds_for = holds_for.min(schedule.changes_in);
-                    if !schedule.open {
-                        missed = level::SCHEDULE;
-                        opens_in = schedule.opens_in;
-                    }
-                }
-                condition::WHEN | condition::WHEN_TIME => {
-                    observe.condition(kind as u8);
-                    let (truth, used) = eval::run(table, record, at, self.values, observe)?;
-                    self.values_used = self.values_used.max(used);
-                    if kind == condition::WHEN && truth == Truth::False {
-                        return Some(());
-                    }
-                    if kind == condition::WHEN_TIME {
-                        let bits = eval::time_bits(table, at)?;
-                        holds_for = holds_for.min(until_tick(bits, record.minute_of_day()));
-                    }
-                    when = when.and(truth);
-                }
-                _ if missed == 0 => {
-                    observe.condition(kind as u8);
-                    let (holds, level) = test(table, record, kind, argument)?;
-                    if !holds {
-                        if level == 0 || deny || !self.nearer(level, entry.rule) {
-                            return Some(());
-                        }
-                        missed = level;
-                    }
-                }
-                _ => {}
+        if entry.when != 0 {
+            when = self.expression(table, record, entry.when, observe)?;
+            if when == Truth::False {
+                return Some(());
             }
         }
+        if entry.when_time != 0 {
+            let bits = eval::time_bits(table, entry.when_time as usize)?;
+            holds_for = holds_for.min(until_tick(bits, record.minute_of_day()));
+            when = when.and(self.expression(table, record, entry.when_time, observe)?);
+        }
         let tally = if deny { &mut self.deny } else { &mut self.allow };
-        if missed == 0 || missed == level::SCHEDULE {
+        if consulted {
             tally.holds_for = tally.holds_for.min(holds_for);
         }
         if missed == 0 {
@@ -165,14 +190,97 @@ impl<'s> State<'s> {
     }
 
     /// Whether a miss of this rule at this level would be the better hint.
-    #[inline]
+    #[inline(always)]
     fn nearer(&self, level: u8, rule: u32) -> bool {
         self.allow.matched == NONE && (level > self.hint || (level == self.hint && rule < self.hint_rule))
+    }
+
+    /// Whether all selecting conditions of a list hold.
+    #[inline(always)]
+    fn selected<O: Observe>(
+        &mut self,
+        table: &Table<'_>,
+        record: &Record<'_>,
+        list: u32,
+        observe: &mut O,
+    ) -> Option<bool> {
+        if list == 0 {
+            return Some(true);
+        }
+        if let Some(known) = self.selections.get(list) {
+            return Some(known);
+        }
+        let mut holds = true;
+        for index in 0..table.conditions(list)? {
+            let (kind, argument) = table.condition(list, index)?;
+            observe.condition(kind as u8);
+            if !selects(table, record, kind, argument as usize * 8)? {
+                holds = false;
+                break;
+            }
+        }
+        self.selections.put(list, holds);
+        Some(holds)
+    }
+
+    /// What the levels of a list come to.
+    #[inline(always)]
+    fn levels<O: Observe>(
+        &mut self,
+        table: &Table<'_>,
+        record: &Record<'_>,
+        list: u32,
+        observe: &mut O,
+    ) -> Option<Levels> {
+        if list == 0 {
+            return Some(ALL_HOLD);
+        }
+        if let Some(known) = self.levels.get(list) {
+            return Some(known);
+        }
+        let mut outcome = ALL_HOLD;
+        for index in 0..table.conditions(list)? {
+            let (kind, argument) = table.condition(list, index)?;
+            observe.condition(kind as u8);
+            if kind == condition::SCHEDULE {
+                let at = argument as usize * 8;
+                let schedule = schedule::at(table, at, record.weekday(), record.minute_of_day())?;
+                outcome.holds_for = schedule.changes_in;
+                outcome.opens_in = schedule.opens_in;
+                if !schedule.open {
+                    outcome.missed = level::SCHEDULE;
+                }
+            } else {
+                outcome.missed = misses(table, record, kind, argument)?;
+            }
+            if outcome.missed != 0 {
+                break;
+            }
+        }
+        self.levels.put(list, outcome);
+        Some(outcome)
+    }
+
+    /// What the code at `at` comes to.
+    #[inline(always)]
+    fn expression<O: Observe>(
+        &mut self,
+        table: &Table<'_>,
+        record: &Record<'_>,
+        at: u32,
+        observe: &mut O,
+    ) -> Option<Truth> {
+        if self.expression.0 != at {
+            let (truth, used) = eval::run(table, record, at as usize, self.values, observe)?;
+            self.values_used = self.values_used.max(used);
+            self.expression = (at, truth);
+        }
+        Some(self.expression.1)
     }
 }
 
 /// Minutes until the part of the time an expression looks at changes.
-#[inline]
+#[inline(always)]
 fn until_tick(bits: u32, minute: u16) -> i64 {
     use crate::op::time;
     if bits & time::MINUTE != 0 {
@@ -184,25 +292,34 @@ fn until_tick(bits: u32, minute: u16) -> i64 {
     }
 }
 
-/// Tests one condition; gives the hint level of its kind, 0 for the resource and group levels.
-#[inline]
-fn test(table: &Table<'_>, record: &Record<'_>, kind: u32, argument: u32) -> Option<(bool, u8)> {
-    let at = argument as usize;
-    Some(match kind {
-        condition::RESOURCE => (set(table, at, record.resource()?)?, 0),
-        condition::OWNER => (set(table, at, record.owner()?)?, 0),
-        condition::DEPARTMENT => (set(table, at, record.department()?)?, 0),
-        condition::USER => (set(table, at, record.name()?)?, 0),
-        condition::GROUP => (in_some_group(table, record, at)?, 0),
+/// Whether a selecting condition holds.
+#[inline(always)]
+fn selects(table: &Table<'_>, record: &Record<'_>, kind: u32, at: usize) -> Option<bool> {
+    let value = match kind {
+        condition::RESOURCE => record.resource()?,
+        condition::OWNER => record.owner()?,
+        condition::DEPARTMENT => record.department()?,
+        condition::USER => record.name()?,
+        condition::GROUP => return in_some_group(table, record, at),
         condition::LABEL => {
             let (hash, pair) = table.member(at)?;
-            (record.labels()?.holds_pair(hash, pair)?, 0)
+            return record.labels()?.holds_pair(hash, pair);
         }
         condition::ATTRIBUTE => {
             let (hash, pair) = table.member(at)?;
-            (record.attributes()?.holds_pair(hash, pair)?, 0)
+            return record.attributes()?.holds_pair(hash, pair);
         }
-        condition::HOST => (host(table, record, at)?, 0),
+        condition::HOST => return host(table, record, at),
+        _ => return None,
+    };
+    set(table, at, value)
+}
+
+/// Tests a condition other than the schedule; gives its level when it fails, else 0.
+#[inline(always)]
+fn misses(table: &Table<'_>, record: &Record<'_>, kind: u32, argument: u32) -> Option<u8> {
+    let at = argument as usize * 8;
+    let (holds, level) = match kind {
         condition::PORT => (port(table, record.port(), at)?, level::METHOD),
         condition::METHOD => (set(table, at, record.method()?)?, level::METHOD),
         condition::PATH => (path(table, record.path()?, at)?, level::METHOD),
@@ -212,15 +329,16 @@ fn test(table: &Table<'_>, record: &Record<'_>, kind: u32, argument: u32) -> Opt
         }
         condition::FACTOR => (argument & u32::from(record.factors()) != 0, level::FACTOR),
         _ => return None,
-    })
+    };
+    Some(if holds { 0 } else { level })
 }
 
-#[inline]
+#[inline(always)]
 fn set(table: &Table<'_>, at: usize, value: crate::record::Hashed<'_>) -> Option<bool> {
     table.set_holds(at, value.hash, value.text)
 }
 
-#[inline]
+#[inline(always)]
 fn in_some_group(table: &Table<'_>, record: &Record<'_>, at: usize) -> Option<bool> {
     let [count] = words::<1>(table.bytes(), at)?;
     for index in 0..count as usize {
@@ -251,7 +369,7 @@ fn host(table: &Table<'_>, record: &Record<'_>, at: usize) -> Option<bool> {
     Some(false)
 }
 
-#[inline]
+#[inline(always)]
 fn port(table: &Table<'_>, port: u16, at: usize) -> Option<bool> {
     let [count] = words::<1>(table.bytes(), at)?;
     for index in 0..count as usize {
@@ -263,7 +381,7 @@ fn port(table: &Table<'_>, port: u16, at: usize) -> Option<bool> {
     Some(false)
 }
 
-#[inline]
+#[inline(always)]
 fn path(table: &Table<'_>, path: &[u8], at: usize) -> Option<bool> {
     let [count] = words::<1>(table.bytes(), at)?;
     for index in 0..count as usize {
@@ -279,14 +397,15 @@ fn path(table: &Table<'_>, path: &[u8], at: usize) -> Option<bool> {
     Some(false)
 }
 
-#[inline]
+#[inline(always)]
 fn network(table: &Table<'_>, (high, low, family): (u64, u64, u64), at: usize) -> Option<bool> {
     let [count] = words::<1>(table.bytes(), at)?;
     for index in 0..count as usize {
         let at = at + 8 + index * 40;
-        let [address_high, address_low, mask_high, mask_low, wanted] =
-            [0, 8, 16, 24, 32].map(|offset| long(table.bytes(), at + offset));
-        if family == wanted? && high & mask_high? == address_high? && low & mask_low? == address_low? {
+        if family == long(table.bytes(), at + 32)?
+            && low & long(table.bytes(), at + 24)? == long(table.bytes(), at + 8)?
+            && high & long(table.bytes(), at + 16)? == long(table.bytes(), at)?
+        {
             return Some(true);
         }
     }

@@ -16,7 +16,7 @@ pub struct Schedule {
 }
 
 /// Reads the schedule at `at` (number, zero, windows of four `u16`).
-#[inline]
+#[inline(always)]
 pub fn at(table: &Table<'_>, at: usize, weekday: u8, minute: u16) -> Option<Schedule> {
     let [count] = words::<1>(table.bytes(), at)?;
     let mut schedule = Schedule { open: false, changes_in: i64::MAX, opens_in: i64::MAX };
@@ -27,7 +27,7 @@ pub fn at(table: &Table<'_>, at: usize, weekday: u8, minute: u16) -> Option<Sche
     Some(schedule)
 }
 
-#[inline]
+#[inline(always)]
 fn add(schedule: &mut Schedule, days: u32, from: u32, to: u32, weekday: u32, minute: u32) {
     if days == 0 {
         return;

@@ -8,9 +8,12 @@
 //!               data, root node of each side (3), number of rules
 //! nodes  16 B   dimension, child for rules without it, first entry, number of entries
 //! slots  24 B   key u64, child, text offset, text length, 0; open addressing, linear probing
-//! entries 16 B  rule index, offset of conditions, number of conditions, flags
-//! data          conditions (8 B: kind, argument), sets, ranges, windows, code, texts
+//! entries 24 B  rule index, flags, offsets of: selecting conditions, levels, `when`, timed `when`
+//! data          conditions, sets, ranges, windows, code, texts; all aligned to 8
 //! ```
+//!
+//! A list of conditions is their number, then one word for each: kind in the upper 5 bits, below it
+//! the argument, which is a set of bits or an offset divided by 8.
 
 /// First word of the tables.
 pub const MAGIC: u32 = u32::from_le_bytes(*b"TGpt");
@@ -25,9 +28,9 @@ pub const NODE: usize = 16;
 /// Length of a slot.
 pub const SLOT: usize = 24;
 /// Length of an entry.
-pub const ENTRY: usize = 16;
-/// Length of a condition.
-pub const CONDITION: usize = 8;
+pub const ENTRY: usize = 24;
+/// Bits of a condition's argument.
+pub const ARGUMENT_BITS: u32 = 27;
 /// Length of a set member: hash, text.
 pub const MEMBER: usize = 16;
 /// Entry flag: the rule denies.
@@ -57,7 +60,8 @@ pub mod dimension {
     pub const COUNT: usize = 9;
 }
 
-/// Kinds of condition, in the order they stand in an entry.
+/// Kinds of condition, in the order they stand in a list. Those up to `HOST` select; the others are
+/// the levels hints speak of.
 pub mod condition {
     /// Set: resource names.
     pub const RESOURCE: u32 = 1;
@@ -89,12 +93,8 @@ pub mod condition {
     pub const FACTOR: u32 = 14;
     /// Number; windows (`u16` days, `u16` from, `u16` to, `u16` zero).
     pub const SCHEDULE: u32 = 15;
-    /// Code: the part of `when` that time does not touch.
-    pub const WHEN: u32 = 16;
-    /// Code: the part of `when` that looks at the time.
-    pub const WHEN_TIME: u32 = 17;
     /// How many numbers there are.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 16;
 }
 
 /// Opened tables.
@@ -121,48 +121,52 @@ pub struct Node {
     pub count: u32,
 }
 
-/// One rule in one leaf, with the conditions the way to the leaf has not settled.
+/// One rule in one leaf, with what the way to the leaf has not settled; offset 0 is "nothing".
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     /// Index of the rule.
     pub rule: u32,
-    /// Offset of its conditions.
-    pub conditions: u32,
-    /// Number of its conditions.
-    pub count: u32,
     /// [`FLAG_DENY`].
     pub flags: u32,
+    /// List of selecting conditions.
+    pub select: u32,
+    /// List of the other conditions.
+    pub levels: u32,
+    /// Code: the part of `when` the time does not touch.
+    pub when: u32,
+    /// Code: the part of `when` that looks at the time.
+    pub when_time: u32,
 }
 
 /// Reads `N` consecutive `u32`.
-#[inline]
+#[inline(always)]
 pub(crate) fn words<const N: usize>(bytes: &[u8], at: usize) -> Option<[u32; N]> {
     let (chunks, _) = bytes.get(at..)?.as_chunks::<4>();
     Some(chunks.first_chunk::<N>()?.map(u32::from_le_bytes))
 }
 
 /// Reads a `u64`.
-#[inline]
+#[inline(always)]
 pub(crate) fn long(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk::<8>()?))
 }
 
 /// Reads a text.
-#[inline]
+#[inline(always)]
 pub(crate) fn text(bytes: &[u8], offset: u32, length: u32) -> Option<&[u8]> {
     bytes.get(offset as usize..)?.get(..length as usize)
 }
 
 /// The slot key of a value under a node.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn key(node: u32, hash: u64) -> u64 {
     hash ^ u64::from(node).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Where the search for a key starts.
 #[must_use]
-#[inline]
+#[inline(always)]
 pub fn home(key: u64) -> usize {
     (key ^ key >> 32) as usize
 }
@@ -170,7 +174,7 @@ pub fn home(key: u64) -> usize {
 impl<'a> Table<'a> {
     /// Opens tables; `None` when they are not of this format.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn open(bytes: &'a [u8]) -> Option<Self> {
         let [magic, version, length, slots, mask, nodes, entries, _data, platform, member, owner] =
             words::<11>(bytes, 0)?;
@@ -189,21 +193,21 @@ impl<'a> Table<'a> {
 
     /// The bytes offsets count in.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// The root node of a side, [`NONE`] when it has no rules; `None` for an unknown side.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn root(&self, side: u8) -> Option<u32> {
         self.roots.get(usize::from(side)).copied()
     }
 
     /// A node.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn node(&self, node: u32) -> Option<Node> {
         let [dimension, any, first, count] = words::<4>(self.bytes, self.nodes + node as usize * NODE)?;
         Some(Node { dimension, any, first, count })
@@ -211,23 +215,29 @@ impl<'a> Table<'a> {
 
     /// An entry.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn entry(&self, entry: u32) -> Option<Entry> {
-        let [rule, conditions, count, flags] = words::<4>(self.bytes, self.entries + entry as usize * ENTRY)?;
-        Some(Entry { rule, conditions, count, flags })
+        let [rule, flags, select, levels, when, when_time] =
+            words::<6>(self.bytes, self.entries + entry as usize * ENTRY)?;
+        Some(Entry { rule, flags, select, levels, when, when_time })
     }
 
-    /// The kind and argument of the condition at this offset.
-    #[must_use]
-    #[inline]
-    pub fn condition(&self, at: usize) -> Option<(u32, u32)> {
-        let [kind, argument] = words::<2>(self.bytes, at)?;
-        Some((kind, argument))
+    /// Number of conditions in the list at `list`.
+    #[inline(always)]
+    pub(crate) fn conditions(&self, list: u32) -> Option<usize> {
+        words::<1>(self.bytes, list as usize).map(|[count]| count as usize)
+    }
+
+    /// Kind and argument of a condition of the list at `list`.
+    #[inline(always)]
+    pub(crate) fn condition(&self, list: u32, index: usize) -> Option<(u32, u32)> {
+        let [word] = words::<1>(self.bytes, list as usize + 4 + index * 4)?;
+        Some((word >> ARGUMENT_BITS, word & ((1 << ARGUMENT_BITS) - 1)))
     }
 
     /// The child of a node for a value; [`NONE`] when no rule names it.
     #[must_use]
-    #[inline]
+    #[inline(always)]
     pub fn child(&self, node: u32, hash: u64, value: &[u8]) -> Option<u32> {
         let key = key(node, hash);
         let mut slot = home(key) & self.mask;
@@ -249,19 +259,20 @@ impl<'a> Table<'a> {
     }
 
     /// A set's member by number: hash and text.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn member(&self, at: usize) -> Option<(u64, &'a [u8])> {
         let [low, high, offset, length] = words::<4>(self.bytes, at)?;
         Some((u64::from(low) | u64::from(high) << 32, text(self.bytes, offset, length)?))
     }
 
     /// Whether the set at `at` (number, zero, members ascending by hash) holds a text.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn set_holds(&self, at: usize, hash: u64, value: &[u8]) -> Option<bool> {
         let [count] = words::<1>(self.bytes, at)?;
         let first = at + 8;
-        // The first member whose hash is not smaller; equal hashes may stand side by side.
-        let (mut low, mut high) = (0, count as usize);
+        // Small sets are walked; in large ones the first member whose hash is not smaller is found
+        // by halving. Equal hashes may stand side by side.
+        let (mut low, mut high) = (0, if count > 6 { count as usize } else { 0 });
         while low < high {
             let middle = low + (high - low) / 2;
             if long(self.bytes, first + middle * MEMBER)? < hash {
@@ -272,11 +283,11 @@ impl<'a> Table<'a> {
         }
         while low < count as usize {
             let at = first + low * MEMBER;
-            let (found, text) = self.member(at)?;
-            if found != hash {
+            let found = long(self.bytes, at)?;
+            if found > hash {
                 return Some(false);
             }
-            if crate::hash::same(text, value) {
+            if found == hash && crate::hash::same(self.member(at)?.1, value) {
                 return Some(true);
             }
             low += 1;

@@ -60,8 +60,9 @@ pub(crate) struct Connections {
     open: RefCell<Slab<Weak<Connection>>>,
     sources: RefCell<HashMap<IpAddr, usize>>,
     handshakes: Cell<usize>,
-    /// The time at the last tick, also for the bytes of every connection.
-    now: Arc<AtomicI64>,
+    /// Seconds this shard has run, at the last tick, also for the bytes of every connection; no step of the
+    /// clock makes anybody late.
+    age: Arc<AtomicI64>,
 }
 
 /// One client connection, also after it was upgraded.
@@ -93,9 +94,9 @@ enum Order {
     Abort,
 }
 
-/// Seconds of the last bytes. It travels with the bytes, which hyper wants to be able to send elsewhere.
+/// The shard's age at the last bytes. It travels with the bytes, which hyper wants to be able to send elsewhere.
 struct Progress {
-    now: Arc<AtomicI64>,
+    age: Arc<AtomicI64>,
     read: AtomicI64,
     /// Since when bytes of a request's header come in; 0 when none are awaited.
     header: AtomicI64,
@@ -107,12 +108,12 @@ struct Progress {
 }
 
 impl Connections {
-    pub(crate) fn new(now: i64) -> Rc<Self> {
+    pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
             open: RefCell::default(),
             sources: RefCell::default(),
             handshakes: Cell::new(0),
-            now: Arc::new(AtomicI64::new(now)),
+            age: Arc::new(AtomicI64::new(1)),
         })
     }
 
@@ -132,20 +133,20 @@ impl Connections {
         }
         *count += 1;
         drop(sources);
-        let now = self.now.load(Relaxed);
+        let age = self.age.load(Relaxed);
         let gauge = ctx.shared().metrics.connections.clone();
         gauge.inc();
         let connection = Rc::new(Connection {
             source: source.to_canonical(),
             shared: Cell::new(false),
             requests: Cell::new(0),
-            rested: Cell::new(now),
+            rested: Cell::new(age),
             body_awaited: Cell::new(0),
             order: Cell::new(Order::GoOn),
             waker: RefCell::default(),
             progress: Arc::new(Progress {
-                now: Arc::clone(&self.now),
-                read: AtomicI64::new(now),
+                age: Arc::clone(&self.age),
+                read: AtomicI64::new(age),
                 header: AtomicI64::new(0),
                 busy: AtomicBool::new(false),
                 blocked: AtomicI64::new(0),
@@ -161,10 +162,10 @@ impl Connections {
     }
 
     /// Closes whoever is idle, slow or stalled; called each second.
-    pub(crate) fn sweep(&self, ctx: &ShardContext, now: i64) {
-        self.now.store(now, Relaxed);
+    pub(crate) fn sweep(&self, ctx: &ShardContext, age: i64) {
+        self.age.store(age, Relaxed);
         for connection in self.all() {
-            match connection.judge(&ctx.shared().limits, now) {
+            match connection.judge(&ctx.shared().limits, age) {
                 Some(Order::Abort) => {
                     ctx.shared().metrics.turned_away(Refused::Slow);
                     connection.abort();
@@ -237,7 +238,7 @@ impl Connection {
 
     /// Notes that a part of a request's body is awaited, or has come.
     pub(crate) fn awaits_body(&self, awaited: bool) {
-        self.body_awaited.set(if awaited { self.progress.read.load(Relaxed).max(1) } else { 0 });
+        self.body_awaited.set(if awaited { self.progress.age.load(Relaxed) } else { 0 });
     }
 
     /// Closes it at once; what the client has not received yet is lost.
@@ -270,8 +271,8 @@ impl Connection {
         .await
     }
 
-    fn judge(&self, limits: &Limits, now: i64) -> Option<Order> {
-        let since = |start: i64, limit: u32| start != 0 && now - start >= i64::from(limit);
+    fn judge(&self, limits: &Limits, age: i64) -> Option<Order> {
+        let since = |start: i64, limit: u32| start != 0 && age - start >= i64::from(limit);
         let progress = &self.progress;
         if since(progress.blocked.load(Relaxed), limits.stalled_s) {
             return Some(Order::Abort);
@@ -283,6 +284,10 @@ impl Connection {
         }
         // An HTTP/2 client may send frames that are no request; only its idle time counts.
         if !self.is_shared() && since(progress.header.load(Relaxed), limits.header_s) {
+            return Some(Order::Abort);
+        }
+        // A client that does not even take our farewell is not waited for.
+        if since(self.rested.get(), limits.idle_s + limits.stalled_s) {
             return Some(Order::Abort);
         }
         since(self.rested.get(), limits.idle_s).then_some(Order::Finish)
@@ -309,7 +314,7 @@ impl Drop for Active {
         let left = self.0.requests.get().saturating_sub(1);
         self.0.requests.set(left);
         if left == 0 {
-            self.0.rested.set(self.0.progress.now.load(Relaxed));
+            self.0.rested.set(self.0.progress.age.load(Relaxed));
             self.0.progress.busy.store(false, Relaxed);
         }
     }
@@ -460,11 +465,11 @@ impl Drop for Wire {
 }
 
 impl Wire {
-    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+    fn wrote<T>(&self, outcome: &Poll<io::Result<T>>) {
         match outcome {
             Poll::Ready(_) => self.progress.blocked.store(0, Relaxed),
             Poll::Pending if self.progress.blocked.load(Relaxed) == 0 => {
-                self.progress.blocked.store(self.progress.now.load(Relaxed).max(1), Relaxed);
+                self.progress.blocked.store(self.progress.age.load(Relaxed), Relaxed);
             }
             Poll::Pending => {}
         }
@@ -481,10 +486,10 @@ impl AsyncRead for Wire {
         let outcome = Pin::new(&mut self.tls).poll_read(cx, buffer);
         if buffer.filled().len() > before {
             let progress = &self.progress;
-            let now = progress.now.load(Relaxed).max(1);
-            progress.read.store(now, Relaxed);
+            let age = progress.age.load(Relaxed);
+            progress.read.store(age, Relaxed);
             if !progress.busy.load(Relaxed) && progress.header.load(Relaxed) == 0 {
-                progress.header.store(now, Relaxed);
+                progress.header.store(age, Relaxed);
             }
         }
         outcome
@@ -513,7 +518,9 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_flush(cx)
+        let outcome = Pin::new(&mut self.tls).poll_flush(cx);
+        self.wrote(&outcome);
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

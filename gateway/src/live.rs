@@ -39,16 +39,14 @@ use crate::shared::ShardContext;
 use crate::upstream::{self, Lease};
 
 /// The flows of one shard.
-#[derive(Default)]
 pub(crate) struct Flows {
     registry: Rc<Registry>,
 }
 
-#[derive(Default)]
 struct Registry {
     flows: RefCell<Slab<Weak<Flow>>>,
-    /// The time at the last tick; good enough to know who is idle.
-    now: Cell<i64>,
+    /// Seconds this shard has run, at the last tick; no step of the clock makes anybody idle.
+    age: Cell<i64>,
 }
 
 /// A request, download, upload or upgraded connection that was allowed.
@@ -63,10 +61,12 @@ pub(crate) struct Flow {
     address: Cell<Option<IpAddr>>,
     /// The first instant at which time alone may change the answer.
     due: Cell<Timestamp>,
-    /// When bytes last went by.
+    /// The shard's age when bytes last went by.
     active: Cell<i64>,
-    /// Since when an upstream's answer is awaited; 0 when it is not.
+    /// The shard's age since which an upstream's answer is awaited; 0 when it is not.
     awaiting: Cell<i64>,
+    /// Whether the answer has begun, so that all one can do is break it off.
+    answering: Cell<bool>,
     cut: Cell<Option<Code>>,
     wakers: RefCell<Vec<Waker>>,
     gauge: IntGauge,
@@ -93,6 +93,10 @@ enum End {
 }
 
 impl Flows {
+    pub(crate) fn new() -> Self {
+        Self { registry: Rc::new(Registry { flows: RefCell::default(), age: Cell::new(1) }) }
+    }
+
     /// Registers what `permit` was given for.
     pub(crate) fn open(&self, ctx: &ShardContext, purpose: Purpose, permit: Permit) -> Rc<Flow> {
         let gauge = ctx.shared().metrics.flows.clone();
@@ -109,8 +113,9 @@ impl Flows {
             connection,
             permit: RefCell::new(permit),
             address: Cell::new(None),
-            active: Cell::new(self.registry.now.get()),
+            active: Cell::new(self.registry.age.get()),
             awaiting: Cell::new(0),
+            answering: Cell::new(false),
             cut: Cell::new(None),
             wakers: RefCell::default(),
             gauge,
@@ -159,7 +164,7 @@ impl Flow {
 
     /// Bytes went by.
     pub(crate) fn touch(&self) {
-        self.active.set(self.registry.now.get());
+        self.active.set(self.registry.age.get());
     }
 
     /// Notes where the upstream is.
@@ -169,20 +174,32 @@ impl Flow {
 
     /// Notes that an answer is awaited from now on, or no longer.
     pub(crate) fn awaits(&self, answer: bool) {
-        self.awaiting.set(if answer { self.registry.now.get().max(1) } else { 0 });
+        self.awaiting.set(if answer { self.registry.age.get() } else { 0 });
     }
 
-    fn end(&self, code: Code, with_connection: bool) {
+    /// Notes that the answer begins.
+    pub(crate) fn answers(&self) {
+        self.answering.set(true);
+    }
+
+    /// Why it was cut, if it was.
+    pub(crate) fn why_cut(&self) -> Option<Code> {
+        self.cut.get()
+    }
+
+    /// Ends it. An answer that has begun is broken off, with its connection where that carries nothing else
+    /// or `all` of it must go; a request still waiting for one is answered with the reason.
+    fn end(&self, code: Code, all: bool) {
         self.cut.set(Some(code));
         self.wakers.take().into_iter().for_each(Waker::wake);
-        if with_connection || !self.connection.is_shared() {
+        if self.answering.get() && (all || !self.connection.is_shared()) {
             self.connection.abort();
         }
     }
 
-    fn seen(&self) -> Timestamp {
+    fn seen(&self, now: Timestamp) -> Timestamp {
         // Somebody who waits for a download is not idle.
-        let active = Timestamp(self.active.get());
+        let active = now.plus(self.active.get() - self.registry.age.get());
         self.opened.cookie.seen.max(self.usage.seen()).max(active)
     }
 }
@@ -216,18 +233,23 @@ pub(crate) fn apply(ctx: &ShardContext, before: &View, now: Timestamp) {
     judge_all(ctx, &view, snapshot, flows, now);
 }
 
-/// Judges again what the time may have changed; called at least once a second.
-pub(crate) fn tick(ctx: &ShardContext, now: Timestamp) {
-    ctx.flows.registry.now.set(now.0);
+/// Judges again what the time may have changed; called when the second changes, on a shard that is `age`
+/// seconds old.
+pub(crate) fn tick(ctx: &ShardContext, now: Timestamp, age: i64) {
+    ctx.flows.registry.age.set(age);
     let view = ctx.view();
     let Some(snapshot) = &view.snapshot else { return };
     let stale = now.since(view.fresh_at) >= ctx.end_sessions_s();
     let flows = ctx.flows.pick(|flow| stale || now >= flow.due.get());
     judge_all(ctx, &view, snapshot, flows, now);
     let patience = i64::from(ctx.shared().limits.answer_s);
-    for flow in ctx.flows.pick(|flow| flow.awaiting.get() != 0 && now.0 - flow.awaiting.get() >= patience) {
-        flow.cut.set(Some(Code::UpstreamTimeout));
-        flow.wakers.take().into_iter().for_each(Waker::wake);
+    // While the request is still being sent, its answer is not late.
+    let late = |flow: &Flow| {
+        let awaiting = flow.awaiting.get();
+        awaiting != 0 && age - awaiting.max(flow.active.get()) >= patience
+    };
+    for flow in ctx.flows.pick(late) {
+        flow.end(Code::UpstreamTimeout, false);
     }
 }
 
@@ -276,7 +298,7 @@ fn judge(
 ) -> Result<(), End> {
     let ticket = flow.opened.ticket();
     let ended = view.ended.get(&ticket.session).copied();
-    let (account, until) = match check(ticket, flow.seen(), ended, snapshot, now) {
+    let (account, until) = match check(ticket, flow.seen(now), ended, snapshot, now) {
         Check::Live { account, until, .. } => (account, until),
         Check::Ended(reason) => return Err(End::Session(reason)),
         // It was live under an older snapshot; the newer one that is on its way will say.

@@ -106,8 +106,11 @@ impl Metrics {
         let denied = DenyReason::ALL.iter().map(|reason| by_reason.with_label_values(&[reason.name()]));
         let decisions = std::iter::once(allowed).chain(denied).collect();
 
-        let by_class =
-            counter("tidegate_requests_total", "Requests by who answered and class of status.", &["by", "class"])?;
+        let by_class = counter(
+            "tidegate_requests_total",
+            "Requests by who answered and class of status.",
+            &["by", "class"],
+        )?;
         let classes = |by: &str| CLASSES.map(|class| by_class.with_label_values(&[by, class]));
         let requests = [classes("portal"), classes("upstream"), classes("gateway")];
 
@@ -226,5 +229,23 @@ mod tests {
             assert!(text.contains(&format!("tidegate_decisions_total{{reason=\"{name}\"}} 1")), "{name}");
         }
         assert!(Metrics::register(&registry).is_err());
+    }
+
+    /// The names in a source file, between quotes.
+    fn names(source: &str) -> std::collections::BTreeSet<&str> {
+        source.split('"').filter(|text| text.starts_with("tidegate_") && !text.contains(' ')).collect()
+    }
+
+    #[test]
+    fn every_name_is_explained_and_every_explained_name_exists() {
+        let whole = include_str!("metrics.rs");
+        let own = whole.split("mod tests").next().unwrap_or_default();
+        let docs = include_str!("../../docs/reference/metrics.md");
+        let section = docs.split("## Controller").next().unwrap_or_default();
+        let explained =
+            section.lines().filter_map(|line| line.strip_prefix("| `tidegate_")?.split('`').next()).collect();
+        let own: std::collections::BTreeSet<&str> =
+            names(own).into_iter().filter_map(|name| name.strip_prefix("tidegate_")).collect();
+        assert_eq!(own, explained);
     }
 }

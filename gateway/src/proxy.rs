@@ -169,7 +169,11 @@ struct Passing<'a> {
 impl Passing<'_> {
     /// Sends the request and waits for the head of the answer. A kept connection that turns out to be
     /// closed is replaced once, when nothing of the request can have had an effect.
-    async fn exchange(&self, asked: &Asked, body: Incoming) -> Result<(http::Response<Incoming>, Lease), Code> {
+    async fn exchange(
+        &self,
+        asked: &Asked,
+        body: Incoming,
+    ) -> Result<(http::Response<Incoming>, Lease), Code> {
         let body = RequestBody::new(body, &asked.connection, &self.flow);
         let again = matches!(body, RequestBody::Empty) && asked.parts.method.is_idempotent();
         let mut body = Some(body);
@@ -187,6 +191,9 @@ impl Passing<'_> {
                 Ok(response) => return Ok((response, lease)),
                 Err(error) => error,
             };
+            if let Some(code) = self.flow.why_cut() {
+                return Err(code);
+            }
             let unsent = error.take_message();
             if lease.reused && (unsent.is_some() || again) {
                 body = unsent.map(Request::into_body);
@@ -249,6 +256,7 @@ impl Passing<'_> {
         upgrade: Option<OnUpgrade>,
     ) -> Response {
         let metrics = &self.ctx.shared().metrics;
+        self.flow.answers();
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let Some(client) = upgrade else {
                 metrics.upstream_failures.with_label_values(&[Code::UpstreamMalformed.name()]).inc();
@@ -272,4 +280,3 @@ impl Passing<'_> {
         Response::from_parts(parts, body)
     }
 }
-

@@ -16,11 +16,12 @@ use tidegate_store::View;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::control::Notice;
 use crate::listener::{self, Connections};
 use crate::live;
-use crate::shared::{Shared, ShardContext};
+use crate::shared::{ShardContext, Shared};
 
 /// How often the second is looked at; an answer that time changed is enforced this late at most.
 const TICK: Duration = Duration::from_millis(100);
@@ -70,7 +71,7 @@ impl Shard {
         };
         let told = self.told.borrow_and_update().clone();
         let ctx = Rc::new(ShardContext::new(Arc::clone(&self.shared), told.view));
-        let connections = Connections::new(ctx.now().0);
+        let connections = Connections::new();
         let applying =
             tokio::task::spawn_local(apply(Rc::clone(&ctx), self.index, self.told, self.notices.clone()));
         let ticking = tokio::task::spawn_local(tick(
@@ -145,23 +146,25 @@ async fn tick(
     shard: usize,
     notices: mpsc::Sender<Notice>,
 ) {
-    let mut last = i64::MIN;
-    let mut reported = 0;
+    let started = Instant::now();
+    let (mut last, mut reported) = ((i64::MIN, 0), 0);
     let mut interval = tokio::time::interval(TICK);
-    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let now = ctx.now();
-        if now.0 == last {
+        // The age begins with 1: 0 means "not" where it is kept.
+        let age = i64::try_from(started.elapsed().as_secs()).unwrap_or(i64::MAX - 1) + 1;
+        if (now.0, age) == last {
             continue;
         }
-        last = now.0;
-        live::tick(&ctx, now);
-        connections.sweep(&ctx, now.0);
-        ctx.pool.sweep(now.0);
+        last = (now.0, age);
+        live::tick(&ctx, now, age);
+        connections.sweep(&ctx, age);
+        ctx.pool.sweep(age);
         ctx.usage.sweep(now, &ctx.shared().recorder);
-        if now.0 - reported >= REPORT_S {
-            reported = now.0;
+        if age - reported >= REPORT_S {
+            reported = age;
             // A full queue: the next report says the same and more.
             let _ = notices.try_send(Notice::Sessions { shard, sessions: ctx.usage.report() });
         }

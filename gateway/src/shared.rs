@@ -165,7 +165,7 @@ impl ShardContext {
             views,
             sessions: RefCell::default(),
             usage: Usage::default(),
-            flows: Flows::default(),
+            flows: Flows::new(),
             sites: Sites::default(),
             pool: Pool::new(&shared),
             // Without random numbers nothing can be sealed either; this is not the place to notice it.

@@ -25,7 +25,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::proxy::RequestBody;
-use crate::shared::{Shared, ShardContext};
+use crate::shared::{ShardContext, Shared};
 
 mod dns;
 mod trust;
@@ -60,7 +60,7 @@ struct Inner {
     idle: RefCell<HashMap<ResourceId, Vec<Idle>>>,
     kept: Cell<usize>,
     open: Cell<usize>,
-    now: Cell<i64>,
+    age: Cell<i64>,
     gauge: prometheus::IntGauge,
 }
 
@@ -106,7 +106,7 @@ impl Pool {
                 idle: RefCell::default(),
                 kept: Cell::new(0),
                 open: Cell::new(0),
-                now: Cell::new(shared.clock.now().0),
+                age: Cell::new(0),
                 gauge: shared.metrics.upstream_connections.clone(),
             }),
             trust: RefCell::default(),
@@ -154,7 +154,13 @@ impl Pool {
             match self.dial_address(ctx, web, id, resource, address).await {
                 Ok(sender) => {
                     let to = To { resource: Arc::clone(resource), address };
-                    return Ok(Lease { sender, to, id: id.clone(), reused: false, pool: Rc::clone(&self.inner) });
+                    return Ok(Lease {
+                        sender,
+                        to,
+                        id: id.clone(),
+                        reused: false,
+                        pool: Rc::clone(&self.inner),
+                    });
                 }
                 Err(code) => failed = code,
             }
@@ -234,11 +240,11 @@ impl Pool {
     }
 
     /// Closes what was kept too long; called each second.
-    pub(crate) fn sweep(&self, now: i64) {
-        self.inner.now.set(now);
+    pub(crate) fn sweep(&self, age: i64) {
+        self.inner.age.set(age);
         let mut kept = 0;
         self.inner.idle.borrow_mut().retain(|_, idle| {
-            idle.retain(|idle| now - idle.since < IDLE_S && !idle.sender.is_closed());
+            idle.retain(|idle| age - idle.since < IDLE_S && !idle.sender.is_closed());
             kept += idle.len();
             !idle.is_empty()
         });
@@ -281,7 +287,7 @@ impl Lease {
             None => idle.entry(id).or_default(),
         };
         if kept.len() < IDLE_PER_SYSTEM {
-            kept.push(Idle { sender, to, since: pool.now.get() });
+            kept.push(Idle { sender, to, since: pool.age.get() });
             pool.kept.set(pool.kept.get() + 1);
         }
     }

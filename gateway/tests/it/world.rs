@@ -20,7 +20,7 @@ use tidegate_core::{
 };
 use tidegate_gateway::clock::Clock;
 use tidegate_gateway::keys::Ring;
-use tidegate_gateway::{Gateway, GatewayConfig, Running, hash};
+use tidegate_gateway::{Gateway, GatewayConfig, Limits, Running, hash};
 use tidegate_policy_compiler::{Input, Scope, compile};
 use tidegate_store::audit::AuditLog;
 use tidegate_store::{Change, Embedded, GatewayId, Intent, IntentAction, Outcome, Publication, Store as _};
@@ -94,15 +94,20 @@ pub(crate) struct World {
 impl World {
     /// The bureau with a clock that may be moved without the store seeming stale.
     pub(crate) async fn start() -> Self {
-        Self::start_with(i64::MAX).await
+        Self::start_with(i64::MAX, |_| {}).await
     }
 
     /// The bureau where time without news counts as in production.
     pub(crate) async fn with_staleness_limits() -> Self {
-        Self::start_with(1).await
+        Self::start_with(1, |_| {}).await
     }
 
-    async fn start_with(patience: i64) -> Self {
+    /// The bureau with other limits on its clients.
+    pub(crate) async fn with_limits(limits: impl FnOnce(&mut Limits)) -> Self {
+        Self::start_with(i64::MAX, limits).await
+    }
+
+    async fn start_with(patience: i64, limits: impl FnOnce(&mut Limits)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = TestClock::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -117,6 +122,7 @@ impl World {
         let listen = "127.0.0.1:0".parse().expect("an address");
         let mut config = GatewayConfig::new(GatewayId("test".into()), PORTAL, listen, ring);
         config.clock = clock.clock();
+        limits(&mut config.limits);
         config.shards = Some(2);
         config.dial_map = Some("10.20.0.0/16=127.20.0.0/16".parse().expect("a map"));
         config.new_logins_s = config.new_logins_s.saturating_mul(patience);
@@ -126,6 +132,16 @@ impl World {
         let gateway =
             Gateway::start(config, store.clone(), audit, certificate, &registry).expect("a gateway");
         Self { clock, store, gateway, tls, tasks, _certificate: sender, _folder: folder }
+    }
+
+    /// Where the gateway serves, and whom its clients trust.
+    pub(crate) fn address(&self) -> (SocketAddr, Arc<ClientConfig>) {
+        (self.gateway.address(), Arc::clone(&self.tls))
+    }
+
+    /// Where its metrics are.
+    pub(crate) fn metrics_address(&self) -> SocketAddr {
+        self.gateway.metrics_address()
     }
 
     /// A fresh browser.

@@ -30,13 +30,41 @@ type Reply<T> = oneshot::Sender<StoreResult<T>>;
 
 /// What a shard asks for.
 pub(crate) enum Call {
-    End { session: SessionId, reason: EndReason, until: Timestamp, reply: Reply<()> },
-    Login { account: AccountId, kind: Kind, session: SessionId, until: Timestamp, reply: Reply<Option<SessionId>> },
-    Offer { intent: Box<Intent>, reply: Reply<()> },
-    Outcome { id: IntentId, reply: Reply<Option<Outcome>> },
-    ClaimOnce { key: String, until: Timestamp, reply: Reply<bool> },
-    Failures { key: String, reply: Reply<(u32, Timestamp)> },
-    CountFailure { key: String, at: Option<Timestamp>, reply: Reply<u32> },
+    End {
+        session: SessionId,
+        reason: EndReason,
+        until: Timestamp,
+        reply: Reply<()>,
+    },
+    Login {
+        account: AccountId,
+        kind: Kind,
+        session: SessionId,
+        until: Timestamp,
+        reply: Reply<Option<SessionId>>,
+    },
+    Offer {
+        intent: Box<Intent>,
+        reply: Reply<()>,
+    },
+    Outcome {
+        id: IntentId,
+        reply: Reply<Option<Outcome>>,
+    },
+    ClaimOnce {
+        key: String,
+        until: Timestamp,
+        reply: Reply<bool>,
+    },
+    Failures {
+        key: String,
+        reply: Reply<(u32, Timestamp)>,
+    },
+    CountFailure {
+        key: String,
+        at: Option<Timestamp>,
+        reply: Reply<u32>,
+    },
 }
 
 /// What a shard tells without waiting for an answer.

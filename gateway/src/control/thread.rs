@@ -78,7 +78,8 @@ impl<S: Store> Control<S> {
     }
 
     async fn serve(self) {
-        let Self { shared, store, id, mut views, told, mut modules, broken, mut calls, mut notices, .. } = self;
+        let Self { shared, store, id, mut views, told, mut modules, broken, mut calls, mut notices, .. } =
+            self;
         let (mut stop, shards) = (self.stop, self.shards);
         let health = Rc::new(Health {
             shared: Arc::clone(&shared),

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tidegate_policy_engine::{Engine, EngineError, Library};
 use tidegate_store::Store;
 use tidegate_store::audit::AuditLog;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::config::GatewayConfig;
 use crate::control::modules::Modules;
@@ -43,8 +43,8 @@ pub struct Running {
     origin: String,
     drain: watch::Sender<bool>,
     stop: watch::Sender<bool>,
-    shards: Vec<JoinHandle<()>>,
-    control: Option<JoinHandle<()>>,
+    shards: Vec<Thread>,
+    control: Option<Thread>,
 }
 
 /// Why a gateway did not start.
@@ -127,7 +127,7 @@ impl Gateway {
                 notices: notices_in.clone(),
                 drain: draining.clone(),
             };
-            shards.push(thread(format!("shard-{index}"), move || shard.run())?);
+            shards.push(Thread::start(format!("shard-{index}"), move || shard.run())?);
         }
         let control = Control {
             shared,
@@ -145,7 +145,7 @@ impl Gateway {
             drain: draining,
             stop: stopping,
         };
-        let control = thread("control".into(), move || control.run())?;
+        let control = Thread::start("control".into(), move || control.run())?;
         Ok(Running { address, metrics_address, origin, drain, stop, shards, control: Some(control) })
     }
 }
@@ -173,25 +173,41 @@ impl Running {
     pub async fn shutdown(mut self) {
         self.drain.send_replace(true);
         for shard in std::mem::take(&mut self.shards) {
-            join(shard).await;
+            shard.join().await;
         }
         self.stop.send_replace(true);
         if let Some(control) = self.control.take() {
-            join(control).await;
+            control.join().await;
         }
     }
 }
 
-async fn join(thread: JoinHandle<()>) {
-    let name = thread.thread().name().unwrap_or_default().to_owned();
-    match tokio::task::spawn_blocking(move || thread.join()).await {
-        Ok(Ok(())) => {}
-        _ => tracing::error!(thread = name, "a thread of the gateway has failed"),
-    }
+/// A thread and the news of its end.
+#[derive(Debug)]
+struct Thread {
+    handle: JoinHandle<()>,
+    ended: oneshot::Receiver<()>,
 }
 
-fn thread(name: String, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
-    std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)
+impl Thread {
+    fn start(name: String, run: impl FnOnce() + Send + 'static) -> Result<Self, StartError> {
+        let (ending, ended) = oneshot::channel();
+        let run = move || {
+            run();
+            // Whoever dropped the gateway does not wait.
+            let _ = ending.send(());
+        };
+        let handle = std::thread::Builder::new().name(name).spawn(run).map_err(StartError::Thread)?;
+        Ok(Self { handle, ended })
+    }
+
+    /// Waits for its end without blocking a thread of the runtime for it.
+    async fn join(self) {
+        let name = self.handle.thread().name().unwrap_or_default().to_owned();
+        if self.ended.await.is_err() || self.handle.join().is_err() {
+            tracing::error!(thread = name, "a thread of the gateway has failed");
+        }
+    }
 }
 
 /// Processors this process may use; knows about cgroups.

@@ -125,11 +125,12 @@ impl Cache {
 /// `source`.
 pub async fn authenticate(ctx: &ShardContext, headers: &HeaderMap, audience: &str, source: IpAddr) -> Auth {
     let Some(value) = cookie::find(headers, cookie::SESSION) else { return Auth::Nobody(Code::NoSession) };
-    let mut views = ctx.views();
-    let first = judge(ctx, &views.borrow_and_update().clone(), value, audience, source);
+    let first = judge(ctx, &ctx.view(), value, audience, source);
     if !matches!(first, Auth::Behind) {
         return first;
     }
+    // Nothing was awaited since: every view from here on is a newer one.
+    let mut views = ctx.views();
     let caught_up = async {
         while views.changed().await.is_ok() {
             let again = judge(ctx, &views.borrow_and_update().clone(), value, audience, source);

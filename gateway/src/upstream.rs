@@ -49,10 +49,13 @@ const BUFFER_BYTES: usize = 256 * 1024;
 
 type Sender = SendRequest<RequestBody>;
 
+/// TLS settings, and the version of the system they were made for.
+type Trust = (Arc<Resource>, Arc<rustls::ClientConfig>);
+
 /// The upstream connections of one shard.
 pub(crate) struct Pool {
     inner: Rc<Inner>,
-    trust: RefCell<HashMap<ResourceId, (Arc<Resource>, Arc<rustls::ClientConfig>)>>,
+    trust: RefCell<HashMap<ResourceId, Trust>>,
     names: dns::Cache,
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tidegate_core::{Code, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 
 use crate::keys;
 
@@ -28,16 +29,24 @@ const NAMES_MAX: usize = 4_096;
 /// Seconds an answer is kept at least and at most, whatever it says.
 const TTL_MIN_S: u32 = 1;
 const TTL_MAX_S: u32 = 300;
+/// Questions to the system's resolver at once.
+const BLOCKING_MAX: usize = 8;
 /// Seconds an answer of the system's resolver is kept; it does not say for how long it holds.
 const SYSTEM_TTL_S: u32 = 10;
 
 /// Answers of one shard that still hold, by host and name servers.
-#[derive(Default)]
 pub(super) struct Cache {
     names: RefCell<HashMap<Question, (Timestamp, Vec<IpAddr>)>>,
+    blocking: Semaphore,
 }
 
 type Question = (Box<str>, Vec<SocketAddr>);
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { names: RefCell::default(), blocking: Semaphore::new(BLOCKING_MAX) }
+    }
+}
 
 impl Cache {
     /// The addresses of `host`.
@@ -57,7 +66,8 @@ impl Cache {
             return Ok(addresses.clone());
         }
         let (mut addresses, ttl) = if resolvers.is_empty() {
-            // The system's resolver blocks; tokio asks it on a thread of its own.
+            // The system's resolver blocks a thread for each question.
+            let _place = self.blocking.acquire().await.map_err(|_| Code::NameNotResolved)?;
             let found = tokio::net::lookup_host((host, 0)).await.map_err(|_| Code::NameNotResolved)?;
             (found.map(|found| found.ip().to_canonical()).collect::<Vec<_>>(), SYSTEM_TTL_S)
         } else {
@@ -82,12 +92,11 @@ impl Cache {
 async fn ask_all(host: &str, resolvers: &[SocketAddr]) -> Option<(Vec<IpAddr>, u32)> {
     for _ in 0..ROUNDS {
         for server in resolvers.iter().take(RESOLVERS_MAX) {
-            let (four, six) = tokio::join!(
-                ask(*server, host, message::Kind::A),
-                ask(*server, host, message::Kind::Aaaa)
-            );
+            let (four, six) =
+                tokio::join!(ask(*server, host, message::Kind::A), ask(*server, host, message::Kind::Aaaa));
             let answers: Vec<message::Answer> = [four, six].into_iter().flatten().collect();
-            let ttl = answers.iter().filter(|answer| !answer.addresses.is_empty()).map(|answer| answer.ttl).min();
+            let ttl =
+                answers.iter().filter(|answer| !answer.addresses.is_empty()).map(|answer| answer.ttl).min();
             let addresses: Vec<IpAddr> =
                 answers.iter().flat_map(|answer| answer.addresses.iter().copied()).collect();
             if let Some(ttl) = ttl {
@@ -106,7 +115,8 @@ async fn ask(server: SocketAddr, host: &str, kind: message::Kind) -> Option<mess
     let id = u16::from_be_bytes(keys::random().ok()?);
     let query = message::query(id, host, kind)?;
     let over_udp = async {
-        let any: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
+        let any: SocketAddr =
+            if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0_u16; 8], 0).into() };
         let socket = UdpSocket::bind(any).await.ok()?;
         socket.connect(server).await.ok()?;
         socket.send(&query).await.ok()?;

@@ -96,7 +96,7 @@ async fn connection<I>(io: I, hasty: bool)
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    let mut builder = hyper::server::conn::http1::Builder::new();
+    let builder = hyper::server::conn::http1::Builder::new();
     if hasty {
         let mut connection = std::pin::pin!(builder.serve_connection(io, service_fn(answer)));
         // After the first answer nothing more is read, and the connection goes.

@@ -115,6 +115,8 @@ async fn apply(
     mut told: watch::Receiver<Told>,
     notices: mpsc::Sender<Notice>,
 ) {
+    // The view a shard begins with counts as in force, too.
+    let mut first = true;
     loop {
         let Told { view, modules } = told.borrow_and_update().clone();
         let before = ctx.view();
@@ -129,7 +131,7 @@ async fn apply(
         ctx.set_view(view, newer.then_some(&modules));
         live::apply(&ctx, &before, ctx.now());
         if let Some(generation) = generation
-            && newer
+            && (newer || std::mem::take(&mut first))
             && notices.send(Notice::Applied { shard, generation }).await.is_err()
         {
             return;

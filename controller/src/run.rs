@@ -35,6 +35,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// While something is not in force everywhere, gateways' reports are read this often.
 const PROPAGATION_POLL: Duration = Duration::from_millis(100);
 
+/// While no gateway has reported, this often.
+const FIRST_GATEWAY_POLL: Duration = Duration::from_millis(500);
+
 /// Otherwise this often, to notice gateways that went away.
 const REPORTS_POLL: Duration = Duration::from_secs(5);
 

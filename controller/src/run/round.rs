@@ -9,7 +9,7 @@ use tidegate_store::{Change, Publication, Store, StoreError};
 use tokio::time::Instant;
 
 use super::intents::Limit;
-use super::{Config, Next, PROPAGATION_POLL, REPORTS_POLL, RETRY, StartError};
+use super::{Config, FIRST_GATEWAY_POLL, Next, PROPAGATION_POLL, REPORTS_POLL, RETRY, StartError};
 use crate::activation::Slips;
 use crate::build::{self, Built, Input, Settings, existing_resources, parts};
 use crate::credentials::{Effect, Vault};
@@ -354,7 +354,7 @@ impl<S: Store> Controller<S> {
             }
         };
         let now = crate::time::now();
-        let mut waiting = false;
+        let mut again = REPORTS_POLL;
         for status in &mut self.statuses {
             let (truth, reason, message) = if status.is(ConditionType::Accepted) {
                 let wanted = self.stamps.of(&status.key, status.source.generation);
@@ -362,7 +362,11 @@ impl<S: Store> Controller<S> {
             } else {
                 (Truth::False, "NotAccepted", "only what is accepted is published".to_owned())
             };
-            waiting |= reason == "GatewayPending";
+            again = again.min(match reason {
+                "GatewayPending" => PROPAGATION_POLL,
+                "NoGateway" => FIRST_GATEWAY_POLL,
+                _ => REPORTS_POLL,
+            });
             status.set(ConditionType::Propagated, truth, reason, message);
             status.sum_up();
         }
@@ -373,7 +377,7 @@ impl<S: Store> Controller<S> {
         if let Err(error) = laid_out {
             let _told = self.state_failed(&error);
         }
-        Instant::now() + if waiting { PROPAGATION_POLL } else { REPORTS_POLL }
+        Instant::now() + again
     }
 
     pub(super) fn record(&self, record: Record) {

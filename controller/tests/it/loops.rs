@@ -279,3 +279,14 @@ async fn intents_of_one_account_are_limited() {
     }
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_joins_later_is_noticed() {
+    let world = World::start(small()).await;
+    let file = "vpnuser-dept-sbj-li.json";
+    world.status(file, |status| reason(status, "Ready") == "NoGateway").await;
+    let generation = world.view(|view| account(view).is_some()).await.snapshot.unwrap().generation;
+    report(&world, generation).await;
+    world.status(file, |status| reason(status, "Ready") == "Ready").await;
+    world.stop().await;
+}

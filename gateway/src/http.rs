@@ -14,7 +14,7 @@ use crate::entry;
 use crate::identity::JWKS;
 use crate::listener::Connection;
 use crate::metrics::By;
-use crate::portal;
+use crate::portal::{self, Answer};
 use crate::proxy::{self, Asked, Awaited};
 use crate::route::{self, Target};
 use crate::shared::ShardContext;
@@ -105,15 +105,14 @@ async fn portal(
     }
     let body = Awaited::new(body, connection);
     let answer = portal::handle(ctx, &parts, body, connection.source(), number).await;
-    ctx.shared().metrics.answered(By::Portal, answer.status());
-    secured(ctx, answer.map(Body::full))
+    own(ctx, By::Portal, answer)
 }
 
 /// The keys upstreams check our word with; anybody may read them.
 fn jwks(ctx: &ShardContext, parts: &Parts) -> Response {
     let get = matches!(parts.method, Method::GET | Method::HEAD);
     let body = if parts.method == Method::GET { ctx.shared().identity.jwks() } else { Bytes::new() };
-    let mut answer = http::Response::new(Body::full(body));
+    let mut answer = http::Response::new(body);
     if get {
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -121,23 +120,24 @@ fn jwks(ctx: &ShardContext, parts: &Parts) -> Response {
     } else {
         *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     }
-    ctx.shared().metrics.answered(By::Portal, answer.status());
-    answer
+    own(ctx, By::Portal, answer)
 }
 
 /// The answer to a request that is nobody's.
 fn refused(ctx: &ShardContext, parts: &Parts, code: Code, number: &str) -> Response {
-    secured(ctx, proxy::own(ctx, entry::refuse(ctx, parts, None, None, code, None, number)))
+    own(ctx, By::Gateway, entry::refuse(ctx, parts, None, None, code, None, number))
 }
 
-/// A page of ours; browsers are told to come with TLS next time. On `localhost` they would then do so for
-/// every other program of that computer too.
-fn secured(ctx: &ShardContext, mut answer: Response) -> Response {
+/// An answer of ours. Browsers are told to come with TLS next time; on `localhost` they would then do so
+/// for every other program of that computer too.
+pub(crate) fn own(ctx: &ShardContext, by: By, answer: Answer) -> Response {
+    ctx.shared().metrics.answered(by, answer.status());
+    let mut response = answer.map(Body::full);
     let host = ctx.portal_host();
     if ctx.shared().names.resources && host != "localhost" && !host.ends_with(".localhost") {
-        answer.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, TLS_ONLY);
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, TLS_ONLY);
     }
-    answer
+    response
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ use tidegate_store::audit::{Event, Verdict};
 
 use crate::body::{Body, Response};
 use crate::entry;
+use crate::http::own;
 use crate::listener::Connection;
 use crate::live::{Flow, Purpose, Relay};
 use crate::metrics::By;
-use crate::portal::Answer;
 use crate::recorder::{SessionUse, Signed, rule_of};
 use crate::route::Site;
 use crate::session::Opened;
@@ -51,7 +51,7 @@ pub(crate) async fn handle(ctx: &ShardContext, mut asked: Asked, body: Incoming)
     let admitted = entry::admit(ctx, parts, &site.id, &site.host, connection.source(), request).await;
     let (opened, cookie) = match admitted {
         Admission::Go(opened, cookie) => (opened, cookie),
-        Admission::Answer(answer) => return own(ctx, answer),
+        Admission::Answer(answer) => return own(ctx, By::Gateway, answer),
     };
     let upgrade = match headers::upgrade(&asked.parts) {
         Ok(wanted) => wanted.then(|| asked.parts.extensions.remove::<OnUpgrade>()).flatten(),
@@ -138,12 +138,6 @@ fn open(
     ctx.flows.open(ctx, purpose, permit)
 }
 
-/// An answer of ours.
-pub(crate) fn own(ctx: &ShardContext, answer: Answer) -> Response {
-    ctx.shared().metrics.answered(By::Gateway, answer.status());
-    answer.map(Body::full)
-}
-
 fn refused(
     ctx: &ShardContext,
     asked: &Asked,
@@ -152,7 +146,7 @@ fn refused(
     opens_at: Option<tidegate_core::Timestamp>,
 ) -> Response {
     let Asked { parts, site, request, .. } = asked;
-    own(ctx, entry::refuse(ctx, parts, opened, Some(&site.id), code, opens_at, request))
+    own(ctx, By::Gateway, entry::refuse(ctx, parts, opened, Some(&site.id), code, opens_at, request))
 }
 
 /// An allowed request and what it needs on the way.

@@ -10,7 +10,7 @@ use tidegate_policy_evaluator::{encode, layout};
 #[derive(Clone, Debug)]
 pub struct PreparedSubject {
     id: SubjectId,
-    bytes: Box<[u8]>,
+    bytes: Vec<u8>,
 }
 
 /// Tells prepared subjects of one process apart, so that a window that holds one is not written again.
@@ -41,10 +41,10 @@ impl PreparedSubject {
             factors: subject.factors,
             source: mapped(subject.source),
         };
-        let mut bytes = vec![0; layout::HALF_SIZE as usize];
+        let mut bytes = vec![0; room(subject)];
         let length = encode::subject(&mut bytes, parts).map_err(|_| Fault::RequestTooLarge)?;
         bytes.truncate(length);
-        Ok(Self { id: SubjectId::fresh(), bytes: bytes.into() })
+        Ok(Self { id: SubjectId::fresh(), bytes })
     }
 
     pub(crate) fn id(&self) -> SubjectId {
@@ -54,6 +54,18 @@ impl PreparedSubject {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+}
+
+/// Bytes its record takes at most, never more than a half.
+fn room(subject: &Subject) -> usize {
+    // Lists are aligned: each may leave a gap of seven bytes.
+    let fixed = layout::subject::HEADER + 2 * 7;
+    let names = subject.department.as_str().len() + subject.name.as_str().len() + subject.unit.len();
+    let groups: usize = subject.groups.iter().map(|g| g.as_str().len() + layout::subject::GROUP).sum();
+    let attributes = subject.attributes.iter();
+    let attributes: usize =
+        attributes.map(|(key, value)| key.len() + 1 + value.len() + layout::subject::PAIR).sum();
+    (fixed + names + groups + attributes).min(layout::HALF_SIZE as usize)
 }
 
 /// The address as modules see it: IPv4 as IPv4-mapped IPv6.

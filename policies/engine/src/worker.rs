@@ -30,6 +30,15 @@ struct Slot {
     used: u64,
 }
 
+impl Slot {
+    #[inline]
+    fn ask(&mut self, now: u64, ask: Ask<'_>) -> Result<Verdict, Fault> {
+        self.used = now;
+        self.instance.loaded().check_rest()?;
+        self.instance.evaluate(ask)
+    }
+}
+
 impl Worker {
     /// A worker without instances; they are made when first asked.
     #[must_use]
@@ -50,7 +59,7 @@ impl Worker {
     }
 
     #[cold]
-    fn instantiate(&mut self, name: Name) -> Result<(), Fault> {
+    fn instantiate(&mut self, name: Name) -> Result<&mut Slot, Fault> {
         let loaded = self.library.get(&name.0).ok_or(Fault::NotLoaded)?;
         loaded.check_rest()?;
         if self.instances.len() >= INSTANCES {
@@ -61,8 +70,7 @@ impl Worker {
         }
         // The same program was instantiated when it was loaded: this fails only for want of memory.
         let (instance, _) = Instance::new(loaded).map_err(|_| Fault::NotLoaded)?;
-        self.instances.insert(name, Slot { instance, used: self.now });
-        Ok(())
+        Ok(self.instances.entry(name).or_insert(Slot { instance, used: self.now }))
     }
 
     #[cold]
@@ -94,14 +102,14 @@ impl Evaluate for Worker {
     ) -> Result<Verdict, Fault> {
         let name = Name(module.digest);
         self.now += 1;
-        if !self.instances.contains_key(&name) {
-            self.instantiate(name)?;
-        }
-        let slot = self.instances.get_mut(&name).ok_or(Fault::NotLoaded)?;
-        slot.used = self.now;
-        slot.instance.loaded().check_rest()?;
-        match slot.instance.evaluate(Ask { side, subject, request, local, rules: module.rules.len() }) {
-            Err(fault) if fault != Fault::RequestTooLarge => Err(self.discard(name, fault)),
+        let now = self.now;
+        let ask = Ask { side, subject, request, local, rules: module.rules.len() };
+        let answer = match self.instances.get_mut(&name) {
+            Some(slot) => slot.ask(now, ask),
+            None => self.instantiate(name)?.ask(now, ask),
+        };
+        match answer {
+            Err(fault @ (Fault::Trap | Fault::Timeout | Fault::Malformed)) => Err(self.discard(name, fault)),
             answer => answer,
         }
     }

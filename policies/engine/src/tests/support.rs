@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use tidegate_core::policy::{Device, Effect, Evaluate, Fault, Request, Side, Subject, Verdict};
+use tidegate_core::policy::{
+    Departments, Device, Effect, Evaluate, Fault, Match, Mode, Policy, Request, Rule, Side, Subject, Target,
+    Verdict,
+};
 use tidegate_core::{DepartmentCode, LocalTime, PolicyModule, ResourceName, RuleName, Uid, Weekday};
-use tidegate_policy_evaluator::{WASM, layout, table};
+use tidegate_policy_compiler::{Input, Scope, compile_tables};
+use tidegate_policy_evaluator::{WASM, layout};
 
 use crate::{Digest, Engine, Library, LoadError, PreparedSubject, Worker};
 
@@ -145,16 +149,19 @@ fn read_leb(mut bytes: &[u8]) -> (usize, &[u8]) {
     }
 }
 
-/// Tables of one rule without conditions, for every side.
+/// Tables of one rule that speaks about everybody and everything.
 pub(super) fn one_rule(effect: Effect) -> Vec<u8> {
-    let nodes = table::HEADER as u32;
-    let entries = nodes + table::NODE as u32;
-    let end = entries + table::ENTRY as u32;
-    let flags = if effect == Effect::Deny { table::FLAG_DENY } else { 0 };
-    let header = [table::MAGIC, table::VERSION, end, end, 0, nodes, entries, end, 0, 0, 0, 1, 0, 0, 0, 0];
-    let node = [table::dimension::LEAF, table::NONE, 0, 1];
-    let entry = [0, end, 0, flags];
-    header.into_iter().chain(node).chain(entry).flat_map(u32::to_le_bytes).collect()
+    let matches = Match { departments: Departments::All, ..Match::default() };
+    let policy = Policy {
+        name: "policy".into(),
+        target: Target::Resources { names: vec![], match_labels: BTreeMap::new() },
+        mode: Mode::Enforce,
+        rules: vec![Rule { name: "rule".into(), effect, matches, when: None }],
+    };
+    let scope = Scope::Department("yiwu".parse().expect("code"));
+    let (tables, rules, problems) = compile_tables(&Input { scope, policies: &[policy] });
+    assert_eq!((rules.len(), problems.len()), (1, 0));
+    tables
 }
 
 /// A class A module that allows (or refuses) everything by its only rule.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use tidegate_gateway::DialMap;
 
 /// An access gateway for many departments.
 #[derive(Debug, Parser)]
@@ -86,7 +87,7 @@ pub(crate) struct UpArgs {
     pub(crate) host: String,
     /// Dial B for systems in A, for example 10.20.0.0/16=127.20.0.0/16; applied after every check
     #[arg(long, value_name = "A=B")]
-    pub(crate) dial_map: Option<String>,
+    pub(crate) dial_map: Option<DialMap>,
     /// How to print: text for people, or one JSON object per line and event
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: Format,

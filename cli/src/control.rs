@@ -57,10 +57,10 @@ pub(crate) async fn serve(socket: PathBuf, views: watch::Receiver<View>) {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let views = views.clone();
+                let (views, state) = (views.clone(), socket.parent().map(Path::to_owned));
                 tokio::spawn(async move {
                     // Whoever asked and went away needs no answer.
-                    let _ = tokio::time::timeout(DEADLINE, answer(stream, views)).await;
+                    let _ = tokio::time::timeout(DEADLINE, answer(stream, views, state)).await;
                     drop(place);
                 });
             }
@@ -72,7 +72,11 @@ pub(crate) async fn serve(socket: PathBuf, views: watch::Receiver<View>) {
     }
 }
 
-async fn answer(stream: UnixStream, views: watch::Receiver<View>) -> std::io::Result<()> {
+async fn answer(
+    stream: UnixStream,
+    views: watch::Receiver<View>,
+    state: Option<PathBuf>,
+) -> std::io::Result<()> {
     let (from, mut to) = stream.into_split();
     let mut line = String::new();
     BufReader::new(from.take(QUESTION_BYTES_MAX)).read_line(&mut line).await?;
@@ -80,7 +84,7 @@ async fn answer(stream: UnixStream, views: watch::Receiver<View>) -> std::io::Re
     let explained = tokio::task::spawn_blocking(move || {
         let Question::Explain { account, resource } = serde_json::from_str(&line)?;
         let snapshot = snapshot.context("nothing is published")?;
-        let explanation = explain::explain(&snapshot, &explain::ask(&account, &resource)?)?;
+        let explanation = explain::explain(&snapshot, &explain::ask(&account, &resource)?, state.as_deref())?;
         anyhow::Ok(serde_json::to_value(explanation)?)
     });
     let answer = match explained.await {

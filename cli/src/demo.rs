@@ -40,8 +40,12 @@ async fn demo(args: DemoArgs) -> Result<Exit> {
         metrics_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         host: HOST.into(),
         dial_map: Some(slot.dial_map().parse()?),
+        // Nobody's work is lost here, and whoever pressed Ctrl-C is waiting.
+        drain_s: 1,
     };
-    let mut serving = Serving::start(setup, problems).await?;
+    let mut serving = Serving::start(setup, problems)
+        .await
+        .context("the demo cannot start (`--port 0` takes any free port)")?;
     let systems = tokio::spawn(systems::serve(slot, serving.views()));
     let shown = show(&args, &folder, &serving);
     if shown.is_ok() {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use tidegate_controller::explain::{Ask, Explanation, explain as explain_with};
+use tidegate_controller::explain::{Ask, Explanation, RulesInForce, explain as explain_with};
 use tidegate_core::policy::{Device, Evaluate, Factor, Fault, Request, Side, Verdict};
 use tidegate_core::{Lang, LocalTime, PolicyModule, PolicyState, Snapshot};
 use tidegate_policy_engine::{Engine, Library, PreparedSubject, Worker};
@@ -66,16 +66,16 @@ async fn of_state(args: &ExplainArgs, question: &Ask, state: &Path) -> Result<Va
     let snapshot = Embedded::peek(&file)
         .with_context(|| format!("cannot read {}", file.display()))?
         .with_context(|| format!("{} holds nothing yet", file.display()))?;
-    Ok(serde_json::to_value(explain(&snapshot, question)?)?)
+    Ok(serde_json::to_value(explain(&snapshot, question, Some(state))?)?)
 }
 
 async fn of_folder(question: &Ask, dir: &Path) -> Result<Value> {
     let snapshot = serve::publish_once(dir).await?;
-    Ok(serde_json::to_value(explain(&snapshot, question)?)?)
+    Ok(serde_json::to_value(explain(&snapshot, question, None)?)?)
 }
 
-/// Answers from a snapshot.
-pub(crate) fn explain(snapshot: &Arc<Snapshot>, question: &Ask) -> Result<Explanation> {
+/// Answers from a snapshot; with the state it was published from, also what the nearest rules wanted.
+pub(crate) fn explain(snapshot: &Arc<Snapshot>, question: &Ask, state: Option<&Path>) -> Result<Explanation> {
     let library = Arc::new(Library::new(Engine::new()?));
     let departments = snapshot.departments.values().map(|department| &department.policy);
     for policy in departments.chain([&snapshot.platform.policy]) {
@@ -87,7 +87,11 @@ pub(crate) fn explain(snapshot: &Arc<Snapshot>, question: &Ask) -> Result<Explan
         }
     }
     let mut evaluator = Evaluator(Worker::new(library));
-    Ok(explain_with(snapshot, question, &mut evaluator, PreparedSubject::new))
+    let explanation = explain_with(snapshot, question, &mut evaluator, PreparedSubject::new);
+    Ok(match state {
+        Some(state) => explanation.near(&RulesInForce::read(state, question.at)?, snapshot, question),
+        None => explanation,
+    })
 }
 
 /// The gateway's worker; a subject too large for it denies instead of failing.

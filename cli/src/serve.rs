@@ -19,7 +19,7 @@ use tidegate_controller::intake::Reading;
 use tidegate_controller::metrics::Metrics;
 use tidegate_controller::{Config, ControllerEvent, Handle, State};
 use tidegate_core::{Localized, Snapshot, Timestamp, Zone};
-use tidegate_gateway::{DialMap, Gateway, GatewayConfig, Running, keys::Ring, system_roots};
+use tidegate_gateway::{DialMap, Gateway, GatewayConfig, Limits, Running, keys::Ring, system_roots};
 use tidegate_store::audit::AuditLog;
 use tidegate_store::{Embedded, GatewayId, Store as _, View};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -51,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) host: String,
     /// What is dialled in place of what manifests say.
     pub(crate) dial_map: Option<DialMap>,
+    /// Seconds that requests under way are waited for at the end.
+    pub(crate) drain_s: u32,
 }
 
 /// The signals that ask for an orderly end.
@@ -321,6 +323,7 @@ async fn start_gateway(
         metrics_listen: setup.metrics_listen,
         dial_map: setup.dial_map,
         upstream_roots: Arc::new(system_roots()),
+        limits: Limits { drain_s: setup.drain_s, ..Limits::default() },
         ..GatewayConfig::new(id, &setup.host, setup.listen, Ring::new(&keys)?)
     };
     // Loading modules and making keys takes a moment that the other tasks need not wait for.

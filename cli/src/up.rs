@@ -8,6 +8,9 @@ use crate::events::{self, OwnEvent};
 use crate::output::Exit;
 use crate::serve::{self, Serving, Setup, Signals};
 
+/// Seconds that requests under way are waited for at the end.
+const DRAIN_S: u32 = 10;
+
 /// Serves a folder until it is told to end.
 pub(crate) fn run(args: UpArgs) -> Result<Exit> {
     serve::runtime()?.block_on(up(args))
@@ -25,7 +28,8 @@ async fn up(args: UpArgs) -> Result<Exit> {
         listen: args.listen,
         metrics_listen: args.metrics_listen,
         host: args.host,
-        dial_map: args.dial_map.as_deref().map(str::parse).transpose()?,
+        dial_map: args.dial_map,
+        drain_s: DRAIN_S,
     };
     let mut serving = Serving::start(setup, |event| events::controller(event, args.output)).await?;
     let serves = OwnEvent::Serving {

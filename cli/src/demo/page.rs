@@ -152,22 +152,36 @@ fn home(system: &System, request: &Request<Incoming>) -> String {
         let cells: String = row.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
         let _ = write!(text, "<tr>{cells}</tr>");
     }
-    text.push_str("</table></section><section id=\"who\"><h2>网关告诉本系统您是谁 <small>Who the gateway says you are</small></h2><table>");
-    let claims = request.headers().get(TOKEN).and_then(|token| claims(token.as_bytes()));
-    match &claims {
+    text.push_str("</table></section>");
+    text.push_str(ACTIONS);
+    text.push_str("<section id=\"who\"><h2>网关告诉本系统您是谁 <small>Who the gateway says you are</small></h2><table>");
+    match request.headers().get(TOKEN).and_then(|token| claims(token.as_bytes())) {
         Some(claims) => {
-            for (name, value) in claims {
-                // Texts stand as they are, everything else as JSON.
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                let _ = write!(text, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(&value));
+            for (claim, label) in CLAIMS {
+                let value = match claims.get(claim) {
+                    Some(serde_json::Value::String(value)) => value.clone(),
+                    Some(serde_json::Value::Array(values)) => {
+                        values.iter().filter_map(|value| value.as_str()).collect::<Vec<_>>().join(", ")
+                    }
+                    _ => continue,
+                };
+                let _ = write!(text, "<tr><th>{label}</th><td>{}</td></tr>", escape(&value));
             }
         }
         None => text.push_str("<tr><td>未经网关访问 Not reached through the gateway</td></tr>"),
     }
-    text.push_str("</table></section>");
-    text.push_str(ACTIONS);
+    text.push_str("</table><p><a href=\"/whoami\">本系统收到的全部请求头 Every header this system received</a></p></section>");
     text
 }
+
+/// The claims people understand, and what to call them.
+const CLAIMS: [(&str, &str); 5] = [
+    ("name", "姓名 Name"),
+    ("sub", "账号 Account"),
+    ("department", "部门 Department"),
+    ("unit", "单位 Unit"),
+    ("groups", "组 Groups"),
+];
 
 /// What a token claims. A real system checks the signature against the portal's `/.well-known/jwks.json`
 /// before it believes a word; this one only shows what there is to believe.

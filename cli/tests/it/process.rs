@@ -3,13 +3,16 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 /// Nothing a test waits for takes this long, even on a busy machine.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Lines that may wait to be read; a process that prints more waits itself.
+const LINES_MAX: usize = 10_000;
 
 /// A process whose standard output is read as it comes.
 pub(crate) struct Process {
@@ -37,11 +40,11 @@ impl Process {
             command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let out = child.stdout.take().expect("piped");
         let err = child.stderr.take().expect("piped");
-        let (line, lines) = channel();
+        let (line, lines) = sync_channel(LINES_MAX);
         std::thread::spawn(move || {
             BufReader::new(out).lines().map_while(Result::ok).all(|text| line.send(text).is_ok())
         });
-        let (all, errors) = channel();
+        let (all, errors) = sync_channel(1);
         std::thread::spawn(move || {
             let mut text = String::new();
             let _ = BufReader::new(err).read_to_string(&mut text);

@@ -110,12 +110,11 @@
     const show = () => {
       rules.querySelectorAll("[data-rule]").forEach((line) => {
         const test = tests[line.dataset.rule];
-        if (!test) return;
-        const done = fresh.value !== "" && test(fresh.value);
+        const done = Boolean(test) && fresh.value !== "" && test(fresh.value);
         line.classList.toggle("todo", !done);
         line.removeAttribute("data-tone");
         const state = line.querySelector(".vh");
-        const words = done ? rules.dataset.done : rules.dataset.todo;
+        const words = !test ? rules.dataset.later : done ? rules.dataset.done : rules.dataset.todo;
         if (state.textContent !== words) state.textContent = words;
       });
     };

@@ -238,7 +238,8 @@ async fn after_check(visit: &Visit<'_>, attempt: Attempt, phc: &str, right: bool
 pub(crate) fn standing_page(visit: &Visit<'_>, department: &Department, code: Code) -> Answer {
     let frame = visit.frame().of(department);
     let desk = Desk { office: department.title.get(frame.lang).to_owned(), phone: frame.hotline.clone() };
-    let about = About { desk: Some(desk), login: format!("/{}", department.code), ..About::default() };
+    let login = format!("/{}", department.code);
+    let about = About { desk: Some(desk), login, at_login: true, ..About::default() };
     visit.problem_in(frame, code, about)
 }
 

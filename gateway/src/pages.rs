@@ -87,8 +87,12 @@ impl Markup {
     /// A text of the language files, which hold no markup, with escaped arguments put in.
     #[must_use]
     pub(crate) fn rich(lang: Lang, key: &str, arguments: &[(&str, &Self)]) -> Self {
-        let arguments: Vec<_> =
-            arguments.iter().map(|(name, value)| (*name, value.0.as_str().into())).collect();
+        // What is a number chooses the plural.
+        let value = |markup: &Self| match markup.0.parse::<i64>() {
+            Ok(number) => number.into(),
+            Err(_) => markup.0.clone().into(),
+        };
+        let arguments: Vec<_> = arguments.iter().map(|(name, markup)| (*name, value(markup))).collect();
         Self(text_with(lang, key, &arguments))
     }
 }
@@ -508,6 +512,14 @@ impl Frame {
             text_with(self.lang, "minutes-seconds", &[("minutes", "%m".into()), ("seconds", "%s".into())])
         } else {
             text_with(self.lang, "seconds", &[("count", "%s".into())])
+        }
+    }
+
+    /// What stands between two sentences: nothing after a full-width stop.
+    fn gap(&self) -> &'static str {
+        match self.lang {
+            Lang::ZhCn => "",
+            Lang::En => " ",
         }
     }
 

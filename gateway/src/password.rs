@@ -47,7 +47,8 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// All conditions.
-    pub(crate) const ALL: [Self; 5] = [Self::Length, Self::Classes, Self::Personal, Self::Common, Self::Recent];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Length, Self::Classes, Self::Personal, Self::Common, Self::Recent];
 
     /// Its name in pages and text keys.
     #[must_use]

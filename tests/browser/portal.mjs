@@ -125,13 +125,13 @@ class Person {
   }
 
   // Every page: right language, fits the window, and, when asked for, a picture.
-  async look(name) {
+  async look(name, { picture = true } = {}) {
     assert.equal(await this.page.getAttribute("html", "lang"), this.lang === "en-GB" ? "en" : this.lang, name);
     const [wide, window] = await this.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide <= window, `${name} scrolls sideways at ${this.width}: ${wide}`);
-    if (pictures) {
+    if (pictures && picture) {
       const file = `${name}-${this.width}-${this.lang === "en-GB" ? "en" : "zh"}.png`;
-      await this.page.screenshot({ path: path.join(guide, file), fullPage: this.width < 600, animations: "disabled" });
+      await this.page.screenshot({ path: path.join(guide, file), fullPage: true, animations: "disabled" });
     }
     say(`${this.user.name} ${this.width} ${this.lang}: ${name}`);
   }
@@ -228,11 +228,11 @@ async function firstDay(person) {
   say(`${person.user.name} was refused with ${code}`);
   await person.go("/no/such/page");
   assert.equal(await person.code(), "TG-4016");
-  await person.look("notfound");
+  await person.look("notfound", { picture: false });
   await person.go("/help");
-  await person.look("guide");
+  await person.look("guide", { picture: false });
   await person.go("/status");
-  await person.look("status");
+  await person.look("status", { picture: false });
   await person.logout();
   await person.look("signed-out");
 }
@@ -242,7 +242,7 @@ async function wrongPasswordThenRight(person) {
   await person.login("not-the-password-1");
   await person.page.locator("[role=alert]").waitFor();
   assert.equal(await person.code(), "TG-1001");
-  await person.look("login-refused");
+  await person.look("login-refused", { picture: false });
   await person.login();
   await person.home();
   assert.match(await person.page.locator(".waterline").innerText(), /1/, "the failure is shown");

@@ -97,6 +97,8 @@ pub(crate) struct About {
     pub(crate) opens_at: Option<Timestamp>,
     /// Where "sign in again" leads.
     pub(crate) login: String,
+    /// Whether somebody just tried to log in: then nothing has ended, it has not begun.
+    pub(crate) at_login: bool,
 }
 
 impl Desk {
@@ -232,6 +234,7 @@ pub(crate) fn status(code: Code) -> StatusCode {
 pub(crate) fn problem(f: Frame, code: Code, about: About, request: &str) -> Outcome {
     let key = format!("code-{}", code.name().replace('_', "-"));
     let Look { tone, icon, word, stop, act } = look(code);
+    let word = if about.at_login { "word-not-signed-in" } else { word };
     let heading = f.with(&key, "system", about.system.as_deref().unwrap_or_default());
     let mut lead = f.t(&format!("{key}.lead"));
     if let Some(at) = about.opens_at {

@@ -95,6 +95,7 @@ fn pages(lang: Lang) -> Vec<(&'static str, String)> {
         }),
         opens_at: None,
         login: "/sbzx".to_owned(),
+        at_login: false,
     };
     let problem = |f, code| problem(f, code, about.clone(), "8402 7715 3906").render().unwrap();
     vec![
@@ -212,7 +213,7 @@ fn every_page_renders_within_the_content_security_policy() {
             }
             assert_eq!(html.matches("btn--main").count().min(2), html.matches("btn--main").count(), "{name}");
             if let Ok(folder) = std::env::var("TIDEGATE_PAGES") {
-                let html = html.replace("/.tidegate/", "").replace(|c: char| c == '\u{0}', "");
+                let html = html.replace("/.tidegate/", "");
                 std::fs::write(format!("{folder}/{name}-{}.html", lang.tag()), html).unwrap();
             }
         }

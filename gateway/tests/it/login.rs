@@ -92,10 +92,10 @@ async fn whether_an_account_exists_cannot_be_read_off() {
     // Only who knows the password learns that the account is suspended, and not while they have to wait.
     world.clock.advance(16 * 60);
     let mut browser = world.browser();
-    let page = login(&mut browser, "gone", "wrong-Password-1").await;
-    assert_eq!(wait(&mut browser, page).await.code(), "TG-1001");
     let page = login(&mut browser, "gone", PASSWORD).await;
     assert_eq!(wait(&mut browser, page).await.code(), "TG-2009");
+    let page = login(&mut browser, "gone", "wrong-Password-1").await;
+    assert_eq!(wait(&mut browser, page).await.code(), "TG-1001");
 }
 
 #[tokio::test]
@@ -316,5 +316,45 @@ async fn a_nonsense_cookie_is_a_login_page() {
         browser.set_cookie(PORTAL, "__Host-tidegate-department", Some("sbj"));
         let page = browser.open(PORTAL, "/").await;
         assert!(page.says("id=\"pass\""), "{}", page.body);
+    }
+}
+
+#[tokio::test]
+async fn in_a_rush_everybody_gets_in_by_turns() {
+    let world = World::start().await;
+    let mut rush = tokio::task::JoinSet::new();
+    for _ in 0..60 {
+        let mut browser = world.browser();
+        rush.spawn(async move {
+            let page = login(&mut browser, "wangfang", PASSWORD).await;
+            let queued = page.says("Number <span class=\"num\">");
+            assert_eq!(queued, page.says("url=/wait"), "whoever waits sees the place: {}", page.body);
+            wait(&mut browser, page).await.status
+        });
+    }
+    while let Some(status) = rush.join_next().await {
+        assert_eq!(status.expect("a login"), StatusCode::SEE_OTHER);
+    }
+}
+
+#[tokio::test]
+async fn the_audit_trail_has_every_step() {
+    let mut world = World::start().await;
+    world.settle_intents();
+    let mut browser = world.browser();
+    let page = login(&mut browser, "wangfang", "wrong-Password-1").await;
+    wait(&mut browser, page).await;
+    let page = activate(&mut browser, "new", CODE, OTHER_PASSWORD).await;
+    wait(&mut browser, page).await;
+    let token = browser.get(PORTAL, "/").await.field("token");
+    browser.post(PORTAL, "/logout", &[("token", &token)]).await;
+    let said = ["TG-1001", "TG-2001", "wangfang", "uid-new", "127.0.0.1"];
+    let trail = until(async || {
+        let trail = world.audit();
+        said.iter().all(|text| trail.contains(text)).then_some(trail)
+    })
+    .await;
+    for secret in ["wrong-Password-1", OTHER_PASSWORD, CODE, "argon2id"] {
+        assert!(!trail.contains(secret), "{secret} is in the trail");
     }
 }

@@ -54,6 +54,9 @@ const PEOPLE: [(&str, &[&str], AccountState); 5] = [
 /// Longest a test waits for something that is to happen.
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
+/// Between two looks at whether it has.
+const PAUSE: Duration = Duration::from_millis(5);
+
 static PASSWORD_HASH: LazyLock<Box<str>> = LazyLock::new(|| hash::hash(PASSWORD).expect("a hash"));
 
 /// A clock that a test moves.
@@ -88,7 +91,7 @@ pub(crate) struct World {
     tls: Arc<ClientConfig>,
     tasks: tokio::task::JoinSet<()>,
     _certificate: watch::Sender<Arc<CertifiedKey>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -131,7 +134,7 @@ impl World {
         let registry = prometheus::Registry::new();
         let gateway =
             Gateway::start(config, store.clone(), audit, certificate, &registry).expect("a gateway");
-        Self { clock, store, gateway, tls, tasks, _certificate: sender, _folder: folder }
+        Self { clock, store, gateway, tls, tasks, _certificate: sender, folder }
     }
 
     /// Where the gateway serves, and whom its clients trust.
@@ -149,6 +152,12 @@ impl World {
         Browser::new(self.gateway.address(), Arc::clone(&self.tls))
     }
 
+    /// The audit trail as far as it is written.
+    pub(crate) fn audit(&self) -> String {
+        let files = std::fs::read_dir(self.folder.path().join("audit")).expect("the trail's folder");
+        files.map(|file| std::fs::read_to_string(file.expect("a file").path()).expect("a trail")).collect()
+    }
+
     /// From now on changes asked for at the gateway are made, as the controller would.
     pub(crate) fn settle_intents(&mut self) {
         self.tasks.spawn(settle_intents(self.store.clone()));
@@ -162,6 +171,8 @@ pub(crate) async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
             if let Some(answer) = ask().await {
                 return answer;
             }
+            // What is waited for may need this thread.
+            tokio::time::sleep(PAUSE).await;
         }
     };
     tokio::time::timeout(SOON, asking).await.expect("it happens soon")

@@ -1,6 +1,7 @@
 //! Objects, intents and dates in; publications, credentials and status out.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::json;
 use tidegate_controller::ControllerEvent;
@@ -21,12 +22,13 @@ fn instant(at: Timestamp) -> String {
 }
 
 async fn outcome(world: &World, id: IntentId) -> Outcome {
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
     let wait = async {
         loop {
+            tick.tick().await;
             if let Some(outcome) = world.store.outcome(id).await.unwrap() {
                 return outcome;
             }
-            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(DEADLINE, wait).await.expect("the intent is settled")

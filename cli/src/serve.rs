@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use prometheus::Registry;
 use rustls::sign::CertifiedKey;
 use tidegate_controller::build::Settings;
@@ -21,7 +21,7 @@ use tidegate_controller::{Config, ControllerEvent, Handle, State};
 use tidegate_core::{Localized, Snapshot, Timestamp, Zone};
 use tidegate_gateway::{DialMap, Gateway, GatewayConfig, Limits, Running, keys::Ring, system_roots};
 use tidegate_store::audit::AuditLog;
-use tidegate_store::{Embedded, GatewayId, Store as _, View};
+use tidegate_store::{Embedded, GatewayId, Store as _, StoreError, View};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -113,8 +113,7 @@ impl Serving {
         State::check_outside(&setup.state, &setup.dir)?;
         let state = Arc::new(State::open(&setup.state)?);
         let audit = AuditLog::open(&state.audit_directory(), "standalone")?;
-        let store = Embedded::open(&state.store_file(), state.term())
-            .with_context(|| format!("cannot use {}", state.store_file().display()))?;
+        let store = open_store(&state)?;
         let started = Self::start_on(setup, Arc::clone(&state), store.clone(), audit, told).await;
         if started.is_err() {
             store.close().await;
@@ -219,6 +218,20 @@ impl Serving {
             tracing::warn!("the orderly end took too long and was cut short");
         }
     }
+}
+
+/// Opens the store; what cannot be used is never thrown away without being asked.
+fn open_store(state: &State) -> Result<Embedded> {
+    let file = state.store_file();
+    Embedded::open(&file, state.term()).map_err(|error| {
+        let fix = match error {
+            StoreError::Unreadable(_) | StoreError::Fenced(_) => {
+                "; remove the file: it is made anew, and everybody logs in again"
+            }
+            _ => "",
+        };
+        anyhow!("{}: cannot use {}: {error}{fix}", error.code(), file.display())
+    })
 }
 
 /// The controller's settings, standalone: whoever can write the folder is trusted.

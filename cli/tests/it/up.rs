@@ -105,6 +105,14 @@ fn a_state_has_one_owner_and_lies_outside() {
     let said = String::from_utf8_lossy(&inside.stderr).into_owned();
     assert!(said.contains("inside the manifest folder"), "{said}");
 
+    first.signal("TERM");
+    assert!(first.end().0.success());
+    std::fs::write(temporary.path().join("state/store.redb"), "not a store").expect("written");
+    let broken = up(temporary.path()).output().expect("it runs");
+    assert_eq!(broken.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&broken.stderr).into_owned();
+    assert!(said.contains("TG-") && said.contains("remove the file"), "{said}");
+
     let missing = tidegate(temporary.path()).args(["up", "/no/such/folder"]).output().expect("it runs");
     assert_eq!(missing.status.code(), Some(1));
     let usage = tidegate(temporary.path()).arg("up").output().expect("it runs");

@@ -1,6 +1,7 @@
 //! The file: its tables, its transactions, and what its errors mean.
 
 use std::fs::OpenOptions;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -120,6 +121,12 @@ pub(super) fn failed(error: impl Into<redb::Error>) -> StoreError {
             StoreError::Unavailable("another process has the file open".into())
         }
         redb::Error::Corrupted(why) => StoreError::Unreadable(why),
+        // A file too short to be ours, or that begins like none of ours.
+        redb::Error::Io(error)
+            if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) =>
+        {
+            StoreError::Unreadable(error.to_string())
+        }
         error @ (redb::Error::UpgradeRequired(_)
         | redb::Error::TableTypeMismatch { .. }
         | redb::Error::TypeDefinitionChanged { .. }) => StoreError::Unreadable(error.to_string()),

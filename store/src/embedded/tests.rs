@@ -244,9 +244,11 @@ async fn one_file_has_one_owner() {
     let snapshot = Embedded::peek(&file).expect("nobody has it open").expect("a snapshot");
     assert!(snapshot.department("sbj").is_some());
     assert!(matches!(store.publish(Publication::default()).await, Err(StoreError::Unavailable(_))));
-    std::fs::write(&file, b"not a store").expect("written");
-    let broken = Embedded::open(&file, 2).map(drop);
-    assert!(broken.is_err(), "{broken:?}");
+    for foreign in [b"not a store".to_vec(), vec![b'x'; 64 * 1024]] {
+        std::fs::write(&file, foreign).expect("written");
+        let broken = Embedded::open(&file, 2).map(drop);
+        assert!(matches!(broken, Err(StoreError::Unreadable(_))), "{broken:?}");
+    }
     let nowhere = Embedded::open(&folder.path().join("no/such/folder/store.redb"), 1).map(drop);
     assert!(matches!(nowhere, Err(StoreError::Medium(_))), "{nowhere:?}");
 }

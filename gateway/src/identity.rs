@@ -147,9 +147,8 @@ mod tests {
         // The newest key signs, and the published half of it verifies.
         let newest = &keys["keys"][1];
         assert_eq!(newest["kid"], "2");
-        let number = |name: &str| {
-            Base64UrlUnpadded::decode_vec(newest[name].as_str().expect("text")).expect("base64")
-        };
+        let number =
+            |name: &str| Base64UrlUnpadded::decode_vec(newest[name].as_str().expect("text")).expect("base64");
         let point = [vec![4], number("x"), number("y")].concat();
         let signature = one.key.sign(&one.random, b"message").expect("a signature");
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);

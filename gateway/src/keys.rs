@@ -55,15 +55,8 @@ pub enum Purpose {
 
 impl Purpose {
     /// All purposes.
-    pub const ALL: [Self; 7] = [
-        Self::Cookie,
-        Self::Start,
-        Self::Grant,
-        Self::Form,
-        Self::Change,
-        Self::TlsTicket,
-        Self::Identity,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Cookie, Self::Start, Self::Grant, Self::Form, Self::Change, Self::TlsTicket, Self::Identity];
 
     fn label(self) -> &'static [u8] {
         match self {

@@ -215,9 +215,8 @@ impl SessionUse {
     ) {
         let mut allows = self.allows.borrow_mut();
         let rule = permit.rule();
-        let known = allows
-            .iter_mut()
-            .find(|allow| allow.resource == *resource && Some(&allow.rule.rule) == rule);
+        let known =
+            allows.iter_mut().find(|allow| allow.resource == *resource && Some(&allow.rule.rule) == rule);
         if let Some(allow) = known {
             allow.generation = generation;
             allow.count = allow.count.saturating_add(1);

@@ -168,9 +168,9 @@ mod tests {
     #[test]
     fn two_hosts_are_none() {
         let parts = |uri: &str, hosts: &[&str]| {
-            let request = hosts.iter().fold(http::Request::builder().uri(uri), |request, host| {
-                request.header(header::HOST, *host)
-            });
+            let request = hosts
+                .iter()
+                .fold(http::Request::builder().uri(uri), |request, host| request.header(header::HOST, *host));
             request.body(()).expect("a request").into_parts().0
         };
         assert_eq!(authority(&parts("/", &["a"])), Ok("a"));

@@ -31,7 +31,10 @@ const SUITES: [SupportedCipherSuite; 9] = [
 
 /// The cryptography of both directions.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { cipher_suites: SUITES.to_vec(), ..rustls::crypto::aws_lc_rs::default_provider() })
+    Arc::new(CryptoProvider {
+        cipher_suites: SUITES.to_vec(),
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    })
 }
 
 /// The server's side.

@@ -15,13 +15,7 @@ fn site() -> std::rc::Rc<Site> {
 }
 
 fn upstream(scheme: UpstreamScheme, port: u16) -> Web {
-    Web {
-        scheme,
-        host: "pension.intern".into(),
-        port,
-        start_path: "/".into(),
-        tls: UpstreamTls::default(),
-    }
+    Web { scheme, host: "pension.intern".into(), port, start_path: "/".into(), tls: UpstreamTls::default() }
 }
 
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
@@ -89,7 +83,9 @@ fn nobody_else_says_who_is_asking() {
     let forwarded = "for=192.0.2.7;host=\"pension-sbj.vpn.example:8443\";proto=https";
     assert_eq!(get(&sent, "forwarded"), [forwarded]);
     assert_eq!(get(&sent, "x-request-id"), ["1234-5678-9012"]);
-    for name in ["x_tidegate_user", "x-tidegate-anything", "x_forwarded_host", "x-forwarded-user", "x-real-ip"] {
+    for name in
+        ["x_tidegate_user", "x-tidegate-anything", "x_forwarded_host", "x-forwarded-user", "x-real-ip"]
+    {
         assert!(get(&sent, name).is_empty(), "{name}");
     }
 }

@@ -100,7 +100,8 @@ pub(super) fn answer(message: &[u8], id: u16, host: &str, kind: Kind) -> Option<
     if truncated {
         return Some(answer);
     }
-    let records: Vec<Record> = (0..usize::from(answers).min(RECORDS_MAX)).map_while(|_| reader.record()).collect();
+    let records: Vec<Record> =
+        (0..usize::from(answers).min(RECORDS_MAX)).map_while(|_| reader.record()).collect();
     let mut name = host.to_ascii_lowercase();
     for _ in 0..=ALIASES_MAX {
         let of_name = || records.iter().filter(|record| record.name.eq_ignore_ascii_case(&name));
@@ -228,7 +229,8 @@ mod tests {
         // app.example CNAME web.example (its second label by a jump)
         message.extend_from_slice(&[0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 60, 0, 6, 3, b'w', b'e', b'b', 0xc0, 16]);
         // web.example A 10.20.0.7
-        message.extend_from_slice(&[3, b'w', b'e', b'b', 0xc0, 16, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 10, 20, 0, 7]);
+        message
+            .extend_from_slice(&[3, b'w', b'e', b'b', 0xc0, 16, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 10, 20, 0, 7]);
         message
     }
 
@@ -245,7 +247,10 @@ mod tests {
         assert_eq!(answer(&message, 8, "app.example", Kind::A), None);
         assert_eq!(answer(&message, 7, "other.example", Kind::A), None);
         assert_eq!(answer(&message, 7, "app.example", Kind::Aaaa), None);
-        assert_eq!(answer(&query(7, "app.example", Kind::A).expect("a question"), 7, "app.example", Kind::A), None);
+        assert_eq!(
+            answer(&query(7, "app.example", Kind::A).expect("a question"), 7, "app.example", Kind::A),
+            None
+        );
     }
 
     #[test]

@@ -179,3 +179,102 @@ fn a_policy_about_users_cannot_allow() {
     p.target = Target::Platform;
     assert_eq!(check_policy(&p)[0].fault.code, Code::GuardrailMayOnlyDeny);
 }
+
+#[test]
+fn an_explanation_names_the_first_condition_each_rule_misses_nearest_first() {
+    use crate::explain::{Outcome, explain};
+    use crate::reference::{Miss, Reference};
+
+    let mut elsewhere = rule("elsewhere", Effect::Allow);
+    elsewhere.matches.resources = vec!["lis".parse().unwrap()];
+    let mut nurses = rule("nurses", Effect::Allow);
+    nurses.matches.groups = vec!["sbj/nurses".parse().unwrap()];
+    let mut totp = rule("totp", Effect::Allow);
+    totp.matches.factors = vec![Factor::Totp];
+    let mut unit = rule("unit", Effect::Allow);
+    unit.when = Some("user.unit == \"财务处\"".into());
+    let p = [policy(vec![elsewhere, nurses, totp, unit])];
+    let (reference, problems) = Reference::new(&Input { scope: sbj(), policies: &p });
+    assert_eq!(problems, []);
+
+    let owner = "sbj".parse().unwrap();
+    let resource = "his".parse().unwrap();
+    let labels = BTreeMap::new();
+    let request = Request {
+        owner: &owner,
+        resource: &resource,
+        labels: &labels,
+        host: "his.example.org",
+        port: 443,
+        method: "GET",
+        path: "/",
+    };
+    let subject = Subject {
+        department: "sbj".parse().unwrap(),
+        name: "wang.fang".parse().unwrap(),
+        uid: "u".parse().unwrap(),
+        unit: "医政处".into(),
+        groups: vec!["sbj/doctors".parse().unwrap()],
+        attributes: BTreeMap::new(),
+        device: Device::Browser,
+        factors: Factor::Password.bit(),
+        source: std::net::Ipv4Addr::LOCALHOST.into(),
+    };
+    let local =
+        tidegate_core::LocalTime { utc_minute: 0, weekday: tidegate_core::Weekday::Mon, minute_of_day: 600 };
+    let explanation = explain(&reference, Side::Owner, &subject, &request, local);
+    assert_eq!(explanation.verdict.hint.kind, HintKind::Factor);
+    let outcomes: Vec<_> =
+        explanation.rules.iter().map(|each| (&*each.rule.rule, each.index, each.outcome.clone())).collect();
+    assert_eq!(
+        outcomes,
+        [
+            ("unit", 3, Outcome::WhenFalse("user.unit == \"财务处\"".into())),
+            ("totp", 2, Outcome::Misses(Miss::Factor(vec![Factor::Totp]))),
+            ("nurses", 1, Outcome::Misses(Miss::Group(vec!["sbj/nurses".parse().unwrap()]))),
+            ("elsewhere", 0, Outcome::Misses(Miss::Resource(vec!["lis".parse().unwrap()]))),
+        ]
+    );
+    let names = [reference.names()[2].clone()];
+    assert_eq!(reference.restricted_to(&names).names(), names);
+}
+
+#[test]
+fn labels_named_twice_with_different_values_never_match() {
+    let mut p = with(|r| r.matches.labels = [("class".into(), "core".into())].into());
+    assert_eq!(ask(std::slice::from_ref(&p)).effect, ALLOW);
+    p.target =
+        Target::Resources { names: Vec::new(), match_labels: [("class".into(), "other".into())].into() };
+    assert_eq!(ask(&[p]).effect, NOTHING);
+}
+
+#[test]
+fn what_is_not_enforced_is_judged_but_not_in_force() {
+    for mode in [Mode::DryRun, Mode::Disabled] {
+        let mut p = with(|_| {});
+        p.mode = mode;
+        assert_eq!(ask(&[p.clone()]).effect, NOTHING);
+        p.rules[0].when = Some("nonsense".into());
+        assert_eq!(compile(&Input { scope: sbj(), policies: &[p] }).problems.len(), 1);
+    }
+}
+
+#[test]
+fn a_match_that_cannot_be_meant_is_refused() {
+    let changes: [fn(&mut Rule); 8] = [
+        |r| r.matches.ports = vec![PortRange { from: 2, to: 1 }],
+        |r| r.matches.methods = vec!["get".into()],
+        |r| r.matches.path_prefixes = vec!["a".into()],
+        |r| r.matches.schedule = vec![Window { days: 0, from: 0, to: 1 }],
+        |r| r.matches.schedule = vec![Window { days: 1, from: 60, to: 60 }],
+        |r| r.matches.hosts = vec![HostPattern::Exact("*.a".into())],
+        |r| r.matches.departments = Departments::Listed(Vec::new()),
+        |r| r.matches.groups = vec!["wjw/doctors".parse().unwrap()],
+    ];
+    for (number, change) in changes.into_iter().enumerate() {
+        let output = compile(&Input { scope: sbj(), policies: &[with(change)] });
+        assert_eq!(output.problems.len(), 1, "change {number}");
+        assert_eq!(output.problems[0].fault.code, Code::RuleMatch, "change {number}");
+        assert!(output.rules.is_empty());
+    }
+}

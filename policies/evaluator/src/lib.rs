@@ -106,3 +106,6 @@ pub fn evaluate<O: Observe>(
     let used = if walked > 0 { eval::STACK_WORDS + walked } else { state.values_used };
     Ok((state.verdict(record.utc_minute()), used))
 }
+
+#[cfg(test)]
+mod tests;

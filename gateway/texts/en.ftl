@@ -163,6 +163,8 @@ tile-network = Open from certain networks
     .text = Open it from your office network
 tile-device = Open with the VPN client
     .text = This system does not open in a browser
+tile-address = Opens only by host name
+    .text = This gateway has an address only; call the helpline for its name
 tile-factor = Needs one more proof of identity
     .text = Ask its owner for a one-time password or certificate
 

@@ -160,6 +160,8 @@ tile-network = 在指定的网络里可用
     .text = 请回到办公网络再打开
 tile-device = 用 VPN 客户端可用
     .text = 浏览器里打不开这个系统
+tile-address = 要用域名登录才能打开
+    .text = 这台网关现在只有 IP 地址，请拨打热线询问域名
 tile-factor = 需要再验证一次身份
     .text = 请向主管单位申请动态口令或证书
 

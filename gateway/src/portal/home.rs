@@ -124,8 +124,14 @@ fn groups(visit: &Visit<'_>, opened: &Opened, snapshot: &Snapshot) -> (Vec<TileG
         let mut phones = BTreeSet::new();
         for resource in owner.resources.values().filter(|resource| resource.visible) {
             let id = ResourceId { department: owner.code.clone(), name: resource.name.clone() };
+            let on_address = || Why {
+                icon: f.icon("globe"),
+                strong: Markup::text(&f.t("tile-address")),
+                text: f.t("tile-address.text"),
+            };
             let why = match decide(visit, opened, snapshot, &id, resource) {
-                Decision::Permit(_) => None,
+                // On a bare address there are no hosts for systems to be reached at.
+                Decision::Permit(_) => (!visit.ctx.shared().names.resources).then(on_address),
                 Decision::Deny(denial) => match why(&f, &denial) {
                     Shown::Wait(why) => Some(why),
                     Shown::Fault => {

@@ -1,7 +1,7 @@
 //! Cookies: the session as the browser carries it, and the few preferences beside it.
 //!
 //! ```text
-//!  session cookie = seal(Cookie, audience, version 1 | seen 8 | renewed 8 | view 1 | failures 1 | ticket)
+//!  session cookie = seal(Cookie, audience, version 1 | seen 8 | renewed 8 | view 1 | failures 1 | last 8 | ticket)
 //! ```
 //!
 //! All are `__Host-`: Secure, one host, path `/`. The session cookie is sealed for the portal or for one
@@ -9,7 +9,7 @@
 
 use http::{HeaderMap, HeaderValue, header};
 use tidegate_core::session::Ticket;
-use tidegate_core::{Code, Lang, Timestamp};
+use tidegate_core::{AccountId, Code, Lang, Timestamp};
 
 use crate::keys::{Purpose, Ring, SealError};
 use crate::ticket::{self, Reader, Writer};
@@ -35,6 +35,9 @@ pub const DEPARTMENT: &str = "__Host-tidegate-department";
 /// Language and size of text.
 pub const VIEW: &str = "__Host-tidegate-view";
 
+/// The last login on this computer, for its owner's eyes.
+pub const LAST: &str = "__Host-tidegate-last";
+
 /// A login or password change that waits.
 pub const WAIT: &str = "__Host-tidegate-wait";
 
@@ -46,6 +49,9 @@ pub const SESSION_BYTES_MAX: usize = 512;
 
 /// How long a browser remembers a preference.
 const PREFERENCE_S: u32 = 400 * 24 * 3_600;
+
+/// What stands for no earlier login.
+const NEVER_BEFORE: Timestamp = Timestamp(i64::MIN);
 
 const VERSION: u8 = 1;
 
@@ -71,6 +77,8 @@ pub struct Session {
     pub view: View,
     /// Wrong passwords before this login, since the one before it.
     pub failures: u8,
+    /// The login before this one on the same computer.
+    pub last: Option<Timestamp>,
 }
 
 impl Session {
@@ -80,12 +88,13 @@ impl Session {
     }
 
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Writer(Vec::with_capacity(ticket::TICKET_BYTES_MAX + 19));
+        let mut out = Writer(Vec::with_capacity(ticket::TICKET_BYTES_MAX + 27));
         out.u8(VERSION);
         out.time(self.seen);
         out.time(self.renewed);
         out.u8(self.view.byte());
         out.u8(self.failures);
+        out.time(self.last.unwrap_or(NEVER_BEFORE));
         out.bytes(&ticket::to_bytes(&self.ticket));
         out.0
     }
@@ -102,10 +111,12 @@ impl Session {
         let mut reader = Reader(bytes);
         let mut head = || {
             (reader.u8()? == VERSION).then_some(())?;
-            Some((reader.time()?, reader.time()?, View::from_byte(reader.u8()?)?, reader.u8()?))
+            let (seen, renewed) = (reader.time()?, reader.time()?);
+            Some((seen, renewed, View::from_byte(reader.u8()?)?, reader.u8()?, reader.time()?))
         };
-        let (seen, renewed, view, failures) = head().ok_or(Code::TicketInvalid)?;
-        Ok(Self { ticket: ticket::open_bytes(reader.rest())?, seen, renewed, view, failures })
+        let (seen, renewed, view, failures, last) = head().ok_or(Code::TicketInvalid)?;
+        let last = (last != NEVER_BEFORE).then_some(last);
+        Ok(Self { ticket: ticket::open_bytes(reader.rest())?, seen, renewed, view, failures, last })
     }
 }
 
@@ -147,6 +158,23 @@ impl View {
 #[must_use]
 pub fn department(code: &str) -> HeaderValue {
     set(DEPARTMENT, code, Some(PREFERENCE_S))
+}
+
+/// The cookie that keeps when `account` logged in on this computer.
+pub fn last(ring: &Ring, account: &AccountId, now: Timestamp) -> Result<HeaderValue, SealError> {
+    let mut out = Writer(Vec::new());
+    out.time(now);
+    out.bytes(account.to_string().as_bytes());
+    Ok(set(LAST, &ring.seal_text(Purpose::Cookie, LAST.as_bytes(), &out.0, now)?, Some(PREFERENCE_S)))
+}
+
+/// When `account` last logged in on this computer, if nobody else has since.
+#[must_use]
+pub fn last_of(ring: &Ring, headers: &HeaderMap, account: &AccountId) -> Option<Timestamp> {
+    let bytes = ring.open_text(Purpose::Cookie, LAST.as_bytes(), find(headers, LAST)?).ok()?;
+    let mut reader = Reader(&bytes);
+    let at = reader.time()?;
+    (reader.rest() == account.to_string().as_bytes()).then_some(at)
 }
 
 /// The value of the cookie called `name`.

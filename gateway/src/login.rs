@@ -287,11 +287,13 @@ pub(crate) async fn open_session(
         renewed: now,
         view: visit.view,
         failures: u8::try_from(failures).unwrap_or(u8::MAX),
+        last: cookie::last_of(visit.ctx.ring(), &visit.parts.headers, &id),
         ticket,
     };
-    let Ok(value) = session.seal(visit.ctx.ring(), cookie::PORTAL, now) else {
-        return refused(Code::StoreFailed, "error-session-kept");
-    };
+    let ring = visit.ctx.ring();
+    let sealed =
+        session.seal(ring, cookie::PORTAL, now).and_then(|own| Ok((own, cookie::last(ring, &id, now)?)));
+    let Ok((value, last)) = sealed else { return refused(Code::StoreFailed, "error-session-kept") };
     visit.record(Event::Login {
         actor: Actor {
             account: Some(id),
@@ -308,6 +310,7 @@ pub(crate) async fn open_session(
     };
     let answer = with_cookie(answer, cookie::set(cookie::SESSION, &value, None));
     let answer = with_cookie(answer, cookie::department(department.code.as_str()));
+    let answer = with_cookie(answer, last);
     with_cookie(answer, cookie::clear(cookie::WAIT))
 }
 

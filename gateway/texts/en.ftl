@@ -148,6 +148,11 @@ home-missing = Something missing? Have your unit ask the system’s owner.
 waterline-label = This session
 waterline-until = Good until { $time }, { $left } left
 waterline-progress = Time left in this session
+waterline-last = Last sign-in on this computer: { $time }
+waterline-last-failures = Last sign-in on this computer: { $time }; { $count } wrong { $number ->
+    [one] password
+   *[other] passwords
+} before this one
 waterline-failures = { $count } wrong { $number ->
     [one] password
    *[other] passwords

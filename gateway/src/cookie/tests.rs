@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 use tidegate_core::session::Kind;
-use tidegate_core::{AccountId, Generation, SessionId};
+use tidegate_core::{Generation, SessionId};
 
 use super::*;
 
@@ -30,6 +30,7 @@ fn session() -> Session {
         renewed: NOON,
         view: View { lang: Some(Lang::En), large: true },
         failures: 3,
+        last: Some(NOON),
     }
 }
 
@@ -42,6 +43,21 @@ fn the_longest_session_fits_and_opens_on_its_host_only() {
     assert_eq!(Session::open(&ring, "shebao-sbzx.example", &value), Err(Code::TicketInvalid));
     assert_eq!(Session::open(&ring, "portal.example", &value[1..]), Err(Code::TicketInvalid));
     assert_eq!(Session::open(&ring, "portal.example", &"A".repeat(9_999)), Err(Code::TicketInvalid));
+}
+
+#[test]
+fn the_last_login_is_for_its_owner_only() {
+    let ring = ring();
+    let (own, other): (AccountId, AccountId) = ("sbj/wangfang".parse().unwrap(), "sbj/wang".parse().unwrap());
+    let mut headers = HeaderMap::new();
+    assert_eq!(last_of(&ring, &headers, &own), None);
+    let cookie = last(&ring, &own, NOON).unwrap();
+    let pair = cookie.to_str().unwrap().split(';').next().unwrap().to_owned();
+    headers.insert(header::COOKIE, HeaderValue::try_from(pair.clone()).unwrap());
+    assert_eq!(last_of(&ring, &headers, &own), Some(NOON));
+    assert_eq!(last_of(&ring, &headers, &other), None);
+    let value = pair.split_once('=').unwrap().1;
+    assert!(Session::open(&ring, PORTAL, value).is_err(), "it is no session");
 }
 
 #[test]

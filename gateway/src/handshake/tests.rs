@@ -32,6 +32,7 @@ fn session() -> Session {
         renewed: NOON,
         view: View::default(),
         failures: 0,
+        last: None,
     }
 }
 

@@ -68,14 +68,18 @@ pub(super) fn own_frame(visit: &Visit<'_>, opened: &Opened, current: Nav) -> Fra
         &[("time", &f.clock(opened.absolute)), ("left", &Markup::bold(&f.length(left)))],
     );
     let failures = opened.cookie.failures;
-    let last = (failures > 0).then(|| {
-        let count = failures.to_string();
-        Markup::rich(
-            f.lang,
-            "waterline-failures",
-            &[("count", &Markup::bold(&count)), ("number", &Markup::text(&count))],
-        )
-    });
+    let count = failures.to_string();
+    let time = opened.cookie.last.map(|at| f.when(at));
+    let said = |key: &str, time: &Markup| {
+        let (bold, number) = (Markup::bold(&count), Markup::text(&count));
+        Markup::rich(f.lang, key, &[("time", time), ("count", &bold), ("number", &number)])
+    };
+    let last = match (&time, failures) {
+        (Some(time), 0) => Some(said("waterline-last", time)),
+        (Some(time), _) => Some(said("waterline-last-failures", time)),
+        (None, 0) => None,
+        (None, _) => Some(said("waterline-failures", &Markup::default())),
+    };
     f.waterline = Some(Waterline {
         until,
         last,

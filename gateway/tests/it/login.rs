@@ -66,6 +66,10 @@ async fn the_right_password_opens_the_list() {
     assert!(home.says("WANGFANG") && home.says("System payroll"), "{}", home.body);
     // The department is remembered, name@code works from another department's page, and case does not matter.
     assert_eq!(browser.cookie(PORTAL, "__Host-tidegate-department"), Some("sbj"));
+    assert!(!home.says("Last sign-in on this computer"));
+    let page = login(&mut browser, "wangfang", PASSWORD).await;
+    wait(&mut browser, page).await;
+    assert!(browser.get(PORTAL, "/").await.says("Last sign-in on this computer: <time"));
     let mut other = world.browser();
     let form = other.get(PORTAL, "/ybj").await;
     let token = form.field("token");

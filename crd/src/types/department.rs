@@ -30,8 +30,12 @@ use super::schema;
 pub struct DepartmentSpec {
     /// The short code that names the department everywhere; its namespace is dept-<code>.
     #[schemars(schema_with = "schema::code")]
-    #[x_kube(validation = ("self == oldSelf",
-        "TG-6017 the code never changes; make a new Department and move people and systems there"))]
+    #[x_kube(
+        validation = ("self == oldSelf",
+            "TG-6017 the code never changes; make a new Department and move people and systems there"),
+        validation = ("!(self in ['alive', 'departments', 'go', 'help', 'logout', 'password', 'status', 'wait'])",
+            "TG-6001 the portal has a page of this name, so the department's login page could not be reached; choose another code")
+    )]
     pub code: String,
     /// The department's name for people, by language.
     #[schemars(schema_with = "schema::title")]

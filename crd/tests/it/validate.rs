@@ -245,3 +245,14 @@ fn violations_are_bounded() {
     }
     assert_eq!(validate(Kind::VpnUser, &user, None).len(), 32);
 }
+
+#[test]
+fn a_code_is_no_page_of_the_portal() {
+    for code in ["alive", "departments", "go", "help", "logout", "password", "status", "wait"] {
+        let mut department = valid(Kind::Department);
+        department["metadata"]["name"] = json!(code);
+        department["spec"]["code"] = json!(code);
+        let violation = only(validate(Kind::Department, &department, None));
+        assert!(violation.to_string().contains("choose another code"), "{violation}");
+    }
+}

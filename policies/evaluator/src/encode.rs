@@ -219,20 +219,36 @@ impl<'o, const H: usize> Half<'o, H> {
             head.copy_from_slice(key.as_bytes());
             *nul = 0;
             tail.copy_from_slice(value.as_bytes());
-            let hash = hash(pair);
             self.used = start + length;
             if written == count {
                 return Err(TooLarge);
             }
             let entry = self.behind(list + written * s::PAIR, s::PAIR)?;
             let (words, _) = entry.as_chunks_mut::<8>();
-            let values = [hash.to_le_bytes(), place(H + start, length), place(key.len(), 0)];
+            let values = [[0; 8], place(H + start, length), place(key.len(), 0)];
             for (word, value) in words.iter_mut().zip(values) {
                 *word = value;
             }
             written += 1;
         }
-        if written == count { Ok(()) } else { Err(TooLarge) }
+        if written != count {
+            return Err(TooLarge);
+        }
+        // Only now: a processor waits when words are read from bytes it has just written one by one.
+        for index in 0..count {
+            self.hash_pair(list + index * s::PAIR)?;
+        }
+        Ok(())
+    }
+
+    /// Fills in the hash of the pair this list entry places.
+    #[inline(always)]
+    fn hash_pair(&mut self, entry: usize) -> Result<(), TooLarge> {
+        let place = self.behind(entry + 8, 8)?.first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
+        let start = (place as u32 as usize).checked_sub(H).ok_or(TooLarge)?;
+        let hash = hash(self.behind(start, (place >> 32) as usize)?);
+        self.behind(entry, 8)?.copy_from_slice(&hash.to_le_bytes());
+        Ok(())
     }
 
     #[inline(always)]

@@ -10,7 +10,7 @@ pub const ABI: u32 = 1;
 /// End of the shadow stack, where it starts growing down.
 pub const STACK_END: u32 = 0x1_0000;
 /// Most bytes of the shadow stack one call may write.
-pub const STACK_USED: u32 = 640;
+pub const STACK_USED: u32 = 384;
 /// Start of the request window, and of the subject half.
 pub const REQUEST_BASE: u32 = 0x1_0000;
 /// Size of the request window.

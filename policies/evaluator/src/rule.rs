@@ -16,7 +16,7 @@ use crate::eval::{self, Truth};
 use crate::hash::same;
 use crate::observe::Observe;
 use crate::record::Record;
-use crate::schedule;
+use crate::schedule::{self, NEVER};
 use crate::table::{Entry, FLAG_DENY, NONE, Table, condition, long, text, words};
 use crate::verdict::{ALLOW, DENY, NOTHING, Verdict};
 
@@ -33,11 +33,11 @@ mod level {
 #[derive(Clone, Copy)]
 struct Tally {
     matched: u32,
-    holds_for: i64,
+    holds_for: u32,
     error: bool,
 }
 
-const UNTOUCHED: Tally = Tally { matched: NONE, holds_for: i64::MAX, error: false };
+const UNTOUCHED: Tally = Tally { matched: NONE, holds_for: u32::MAX, error: false };
 
 /// What a list of levels came to.
 #[derive(Clone, Copy)]
@@ -45,37 +45,52 @@ struct Levels {
     /// The first level that fails; 0 when all hold.
     missed: u8,
     /// Minutes until the schedule changes.
-    holds_for: i64,
+    holds_for: u32,
     /// Minutes until the schedule opens.
-    opens_in: i64,
+    opens_in: u32,
 }
 
-const ALL_HOLD: Levels = Levels { missed: 0, holds_for: i64::MAX, opens_in: i64::MAX };
+const ALL_HOLD: Levels = Levels { missed: 0, holds_for: u32::MAX, opens_in: u32::MAX };
+
+/// As one number, so that what is remembered begins as zeros.
+impl Levels {
+    #[inline(always)]
+    fn pack(self) -> u64 {
+        // Minutes of a schedule are at most a week: 24 bits hold them, all ones is never.
+        u64::from(self.missed) | u64::from(self.holds_for & 0xff_ffff) << 8 | u64::from(self.opens_in) << 32
+    }
+
+    #[inline(always)]
+    fn unpack(packed: u64) -> Self {
+        let holds_for = (packed >> 8) as u32 & 0xff_ffff;
+        Self {
+            missed: packed as u8,
+            holds_for: if holds_for == 0xff_ffff { NEVER } else { holds_for },
+            opens_in: (packed >> 32) as u32,
+        }
+    }
+}
 
 /// Lists remembered at once: rules that one request leads to often share theirs.
 const REMEMBERED: usize = 4;
 
 /// What the latest lists came to, by offset. Offset 0 is no list.
-struct Memory<T> {
+#[derive(Default)]
+struct Memory {
     lists: [u32; REMEMBERED],
-    outcomes: [T; REMEMBERED],
+    outcomes: [u64; REMEMBERED],
     next: usize,
 }
 
-impl<T: Copy> Memory<T> {
+impl Memory {
     #[inline(always)]
-    fn new(blank: T) -> Self {
-        Self { lists: [0; REMEMBERED], outcomes: [blank; REMEMBERED], next: 0 }
-    }
-
-    #[inline(always)]
-    fn get(&self, list: u32) -> Option<T> {
+    fn get(&self, list: u32) -> Option<u64> {
         let known = self.lists.iter().zip(&self.outcomes).find(|(known, _)| **known == list);
         known.map(|(_, outcome)| *outcome)
     }
 
     #[inline(always)]
-    fn put(&mut self, list: u32, outcome: T) {
+    fn put(&mut self, list: u32, outcome: u64) {
         if let (Some(slot), Some(known)) = (self.lists.get_mut(self.next), self.outcomes.get_mut(self.next)) {
             *slot = list;
             *known = outcome;
@@ -93,9 +108,9 @@ pub struct State<'s> {
     allow: Tally,
     hint: u8,
     hint_rule: u32,
-    hint_in: i64,
-    selections: Memory<bool>,
-    levels: Memory<Levels>,
+    hint_in: u32,
+    selections: Memory,
+    levels: Memory,
     /// The latest expression and what it came to.
     expression: (u32, Truth),
 }
@@ -112,9 +127,9 @@ impl<'s> State<'s> {
             allow: UNTOUCHED,
             hint: 0,
             hint_rule: NONE,
-            hint_in: i64::MAX,
-            selections: Memory::new(false),
-            levels: Memory::new(ALL_HOLD),
+            hint_in: u32::MAX,
+            selections: Memory::default(),
+            levels: Memory::default(),
             expression: (0, Truth::True),
         }
     }
@@ -123,7 +138,10 @@ impl<'s> State<'s> {
     #[must_use]
     #[inline(always)]
     pub fn verdict(&self, utc_minute: i64) -> Verdict {
-        let at = |minutes: i64| utc_minute.checked_add(minutes).unwrap_or(i64::MAX);
+        let at = |minutes: u32| match minutes {
+            NEVER => i64::MAX,
+            minutes => utc_minute.saturating_add(i64::from(minutes)),
+        };
         let (effect, tally) = if self.deny.matched != NONE {
             (DENY, self.deny)
         } else {
@@ -208,7 +226,7 @@ impl<'s> State<'s> {
             return Some(true);
         }
         if let Some(known) = self.selections.get(list) {
-            return Some(known);
+            return Some(known != 0);
         }
         let mut holds = true;
         for index in 0..table.conditions(list)? {
@@ -219,7 +237,7 @@ impl<'s> State<'s> {
                 break;
             }
         }
-        self.selections.put(list, holds);
+        self.selections.put(list, u64::from(holds));
         Some(holds)
     }
 
@@ -236,7 +254,7 @@ impl<'s> State<'s> {
             return Some(ALL_HOLD);
         }
         if let Some(known) = self.levels.get(list) {
-            return Some(known);
+            return Some(Levels::unpack(known));
         }
         let mut outcome = ALL_HOLD;
         for index in 0..table.conditions(list)? {
@@ -257,7 +275,7 @@ impl<'s> State<'s> {
                 break;
             }
         }
-        self.levels.put(list, outcome);
+        self.levels.put(list, outcome.pack());
         Some(outcome)
     }
 
@@ -281,14 +299,15 @@ impl<'s> State<'s> {
 
 /// Minutes until the part of the time an expression looks at changes.
 #[inline(always)]
-fn until_tick(bits: u32, minute: u16) -> i64 {
+fn until_tick(bits: u32, minute: u16) -> u32 {
     use crate::op::time;
+    let minute = u32::from(minute);
     if bits & time::MINUTE != 0 {
         1
     } else if bits & time::HOUR != 0 {
-        60 - i64::from(minute % 60)
+        60 - minute % 60
     } else {
-        1_440 - i64::from(minute)
+        1_440_u32.saturating_sub(minute)
     }
 }
 

@@ -2,7 +2,7 @@
 //! sandbox; on the way each pair also runs through the evaluator's source compiled natively, which
 //! tells what the pair reached.
 //!
-//! `TIDEGATE_DIFFERENTIAL_PAIRS` sets how many pairs (a million take about half a minute in release),
+//! `TIDEGATE_DIFFERENTIAL_PAIRS` sets how many pairs (200,000 take about a minute of CPU time even unoptimised),
 //! `TIDEGATE_DIFFERENTIAL_SEED` the seed; a failure prints what is needed to repeat it.
 
 use std::sync::Arc;

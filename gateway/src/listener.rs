@@ -12,13 +12,12 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv6Addr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -26,16 +25,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use slab::Slab;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::config::Limits;
 use crate::metrics::Refused;
 use crate::proxy::Forwarded;
 use crate::route::Site;
 use crate::shared::ShardContext;
+
+mod wire;
+
+use wire::{Progress, Wire};
 
 /// Most header fields of a request.
 const HEADERS_MAX: usize = 128;
@@ -94,19 +95,6 @@ enum Order {
     Abort,
 }
 
-/// The shard's age at the last bytes. It travels with the bytes, which hyper wants to be able to send elsewhere.
-struct Progress {
-    age: Arc<AtomicI64>,
-    read: AtomicI64,
-    /// Since when bytes of a request's header come in; 0 when none are awaited.
-    header: AtomicI64,
-    /// Whether a request is under way, so that bytes are not a new header.
-    busy: AtomicBool,
-    /// Since when nothing could be written; 0 when it can.
-    blocked: AtomicI64,
-    aborted: AtomicBool,
-}
-
 impl Connections {
     pub(crate) fn new() -> Rc<Self> {
         Rc::new(Self {
@@ -144,14 +132,7 @@ impl Connections {
             body_awaited: Cell::new(0),
             order: Cell::new(Order::GoOn),
             waker: RefCell::default(),
-            progress: Arc::new(Progress {
-                age: Arc::clone(&self.age),
-                read: AtomicI64::new(age),
-                header: AtomicI64::new(0),
-                busy: AtomicBool::new(false),
-                blocked: AtomicI64::new(0),
-                aborted: AtomicBool::new(false),
-            }),
+            progress: Progress::new(&self.age),
             owner: Rc::clone(self),
             key: Cell::new(usize::MAX),
             gauge,
@@ -446,84 +427,5 @@ impl<F: Future + 'static> hyper::rt::Executor<F> for Local {
         tokio::task::spawn_local(async move {
             future.await;
         });
-    }
-}
-
-/// The bytes of a connection, with note of when they moved.
-struct Wire {
-    tls: TlsStream<TcpStream>,
-    progress: Arc<Progress>,
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        if self.progress.aborted.load(Relaxed) {
-            // What lies in the kernel's buffers is not delivered any more.
-            let _ = socket2::SockRef::from(self.tls.get_ref().0).set_linger(Some(Duration::ZERO));
-        }
-    }
-}
-
-impl Wire {
-    fn wrote<T>(&self, outcome: &Poll<io::Result<T>>) {
-        match outcome {
-            Poll::Ready(_) => self.progress.blocked.store(0, Relaxed),
-            Poll::Pending if self.progress.blocked.load(Relaxed) == 0 => {
-                self.progress.blocked.store(self.progress.age.load(Relaxed), Relaxed);
-            }
-            Poll::Pending => {}
-        }
-    }
-}
-
-impl AsyncRead for Wire {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let outcome = Pin::new(&mut self.tls).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            let progress = &self.progress;
-            let age = progress.age.load(Relaxed);
-            progress.read.store(age, Relaxed);
-            if !progress.busy.load(Relaxed) && progress.header.load(Relaxed) == 0 {
-                progress.header.store(age, Relaxed);
-            }
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.tls).poll_write(cx, bytes);
-        self.wrote(&outcome);
-        outcome
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.tls).poll_write_vectored(cx, slices);
-        self.wrote(&outcome);
-        outcome
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tls.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.tls).poll_flush(cx);
-        self.wrote(&outcome);
-        outcome
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tls).poll_shutdown(cx)
     }
 }

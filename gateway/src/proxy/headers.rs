@@ -36,6 +36,9 @@ const HOP_BY_HOP: [HeaderName; 7] = [
     header::UPGRADE,
 ];
 
+/// How many fields are put on.
+const PUT_ON: usize = 9;
+
 /// Most names in `Connection` that are looked at.
 const NAMED_MAX: usize = 16;
 
@@ -145,6 +148,7 @@ pub(super) fn outgoing(headers: &mut HeaderMap, out: &Outgoing<'_>) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
+    headers.reserve(PUT_ON);
     headers.insert(FORWARDED_FOR, out.forwarded.source.clone());
     headers.insert(FORWARDED_HOST, out.site.authority.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));

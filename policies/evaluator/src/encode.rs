@@ -115,6 +115,30 @@ fn place(offset: usize, length: usize) -> [u8; 8] {
     (offset as u64 | (length as u64) << 32).to_le_bytes()
 }
 
+/// Copies a text of the same length. Most texts are so short that calling `memcpy` costs more.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    /// Copies both ends; they overlap in the middle.
+    #[inline(always)]
+    fn ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+        if let (Some(first), Some(last)) = (from.first_chunk::<N>(), from.last_chunk::<N>()) {
+            if let Some(to) = to.first_chunk_mut::<N>() {
+                *to = *first;
+            }
+            if let Some(to) = to.last_chunk_mut::<N>() {
+                *to = *last;
+            }
+        }
+    }
+    match from.len() {
+        16..=32 => ends::<16>(to, from),
+        8..=15 => ends::<8>(to, from),
+        4..=7 => ends::<4>(to, from),
+        2..=3 => ends::<2>(to, from),
+        _ => to.copy_from_slice(from),
+    }
+}
+
 impl<'o, const H: usize> Half<'o, H> {
     #[inline(always)]
     fn new(out: &'o mut [u8]) -> Result<Self, TooLarge> {
@@ -143,7 +167,7 @@ impl<'o, const H: usize> Half<'o, H> {
     #[inline(always)]
     fn text(&mut self, text: &str) -> Result<usize, TooLarge> {
         let at = self.used;
-        self.behind(at, text.len())?.copy_from_slice(text.as_bytes());
+        copy(self.behind(at, text.len())?, text.as_bytes());
         self.used = at + text.len();
         Ok(H + at)
     }
@@ -216,9 +240,9 @@ impl<'o, const H: usize> Half<'o, H> {
             let pair = self.behind(start, length)?;
             let (head, tail) = pair.split_at_mut_checked(key.len()).ok_or(TooLarge)?;
             let (nul, tail) = tail.split_first_mut().ok_or(TooLarge)?;
-            head.copy_from_slice(key.as_bytes());
+            copy(head, key.as_bytes());
             *nul = 0;
-            tail.copy_from_slice(value.as_bytes());
+            copy(tail, value.as_bytes());
             self.used = start + length;
             if written == count {
                 return Err(TooLarge);

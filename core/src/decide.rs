@@ -164,7 +164,8 @@ fn weigh<E: Evaluate>(
         let local = zone.local(now);
         let verdict = ask(evaluator, policy, side, subject, &request, local)
             .map_err(|reason| Denial { department: code.cloned(), ..Denial::of(reason) })?;
-        valid_until = valid_until.min(minute_start(verdict.valid_until_minute));
+        // A module counts minutes as if no clock were ever moved; the zone knows when one is.
+        valid_until = valid_until.min(minute_start(verdict.valid_until_minute)).min(zone.moved_after(now));
         Ok::<_, Denial>((verdict, valid_until))
     };
 

@@ -108,6 +108,13 @@ impl Zone {
             .map_or(self.offset, |(_, offset)| *offset)
     }
 
+    /// The first instant after `now` at which the wall clocks are moved.
+    #[must_use]
+    pub fn moved_after(&self, now: Timestamp) -> Timestamp {
+        let passed = self.transitions.partition_point(|(from, _)| *from <= now);
+        self.transitions.get(passed).map_or(Timestamp::NEVER, |(from, _)| *from)
+    }
+
     /// What the wall shows at `now`.
     #[must_use]
     pub fn local(&self, now: Timestamp) -> LocalTime {

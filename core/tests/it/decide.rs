@@ -114,6 +114,19 @@ fn a_schedule_that_nearly_matched_says_when_it_opens() {
     assert_eq!(denial.valid_until.minute(), NOW.minute() + 5);
 }
 
+#[test]
+fn a_permit_is_asked_for_again_when_clocks_are_moved() {
+    let mut snapshot = mk_world(PolicyState::Absent, PolicyState::Absent, mk_module(3));
+    let mut owner = snapshot.departments["sbj"].as_ref().clone();
+    owner.zone.transitions = [(NOW.plus(-5), 3_600), (NOW.plus(90), 0)].into();
+    snapshot.departments.insert(owner.code.clone(), Arc::new(owner));
+    let mut evaluator = Scripted { answers: [verdict(Some(Effect::Allow)); 3], asked: Vec::new() };
+    let Decision::Permit(permit) = ask(&snapshot, &mk_account("wang"), &mut evaluator) else {
+        panic!("denied");
+    };
+    assert_eq!(permit.valid_until(), NOW.plus(90));
+}
+
 fn answer() -> impl Strategy<Value = Result<Option<Effect>, Fault>> {
     prop_oneof![
         3 => Just(Ok(None)),

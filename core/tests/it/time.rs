@@ -21,6 +21,9 @@ fn a_transition_counts_from_its_first_second() {
     assert_eq!(zone.offset_at(Timestamp(999_999)), 3_600);
     assert_eq!(zone.offset_at(Timestamp(1_000_000)), 7_200);
     assert_eq!(zone.offset_at(Timestamp(2_000_000)), 3_600);
+    assert_eq!(zone.moved_after(Timestamp(999_999)), Timestamp(1_000_000));
+    assert_eq!(zone.moved_after(Timestamp(1_000_000)), Timestamp(2_000_000));
+    assert_eq!(zone.moved_after(Timestamp(2_000_000)), Timestamp::NEVER);
 }
 
 #[test]

@@ -26,6 +26,10 @@ use clap::Parser as _;
 use args::{Args, Command};
 use output::Exit;
 
+/// Requests make many small allocations; this one makes them cheaper than the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     let outcome = match args.command {

@@ -18,5 +18,5 @@ check: ## the quick loop: format, lints, licences, edges, tidiness
 bench: ## figures as JSON lines: TOPIC=name (without: the list), ARGS passed on
 	@tests/tools/bench $(TOPIC) $(ARGS)
 
-tools: ## etcd, Kubernetes and Helm as tests use them (TOOLS=all: also node parts and Helm); prints their directory
+tools: ## etcd, Kubernetes, Helm and more as tests use them (TOOLS=all: also a node); prints their directory
 	@tests/tools/binaries $(TOOLS)

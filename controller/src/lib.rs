@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod build;
+pub mod cluster;
 pub mod credentials;
 mod digest;
 pub mod events;

@@ -1,16 +1,20 @@
-//! A real etcd and Kubernetes API server on loopback, with certificates of their own, for one test.
+//! A real etcd and Kubernetes API server, on loopback or on a node, with certificates of their own, for one test.
 
+use std::error::Error;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::place::Place;
 use crate::process::Process;
 use crate::tree::root;
 use crate::wait;
 
 mod certificates;
+
+pub use certificates::Authority;
 
 /// How long the API server may take to be ready; it needs 4 s on an idle machine.
 const READY: Duration = Duration::from_secs(120);
@@ -22,6 +26,9 @@ const TRIES: u32 = 5;
 #[derive(Debug)]
 pub struct ControlPlane {
     binaries: PathBuf,
+    place: Place,
+    authority: Authority,
+    server: String,
     // Fields drop in this order: the API server goes before its store, and both before their files.
     api: Process,
     etcd: Process,
@@ -59,15 +66,24 @@ pub fn start_or_skip() -> Option<ControlPlane> {
 }
 
 impl ControlPlane {
-    /// Starts both programs and waits until the API server is ready.
+    /// Starts both programs on loopback and waits until the API server is ready.
     ///
     /// # Errors
     ///
     /// When one does not start or is not ready in time; the message has the end of its log.
     pub fn start(binaries: &Path) -> Result<Self, String> {
+        Self::start_in(&Place::loopback(), binaries)
+    }
+
+    /// Starts both programs in a place and waits until the API server is ready.
+    ///
+    /// # Errors
+    ///
+    /// When one does not start or is not ready in time; the message has the end of its log.
+    pub fn start_in(place: &Place, binaries: &Path) -> Result<Self, String> {
         let mut last = String::new();
         for _ in 0..TRIES {
-            match Self::try_start(binaries) {
+            match Self::try_start(place, binaries) {
                 Err(error) if error.contains("address already in use") => last = error,
                 other => return other,
             }
@@ -75,25 +91,29 @@ impl ControlPlane {
         Err(last)
     }
 
-    fn try_start(binaries: &Path) -> Result<Self, String> {
+    fn try_start(place: &Place, binaries: &Path) -> Result<Self, String> {
         let said = |error: std::io::Error| error.to_string();
         let files = tempfile::tempdir().map_err(said)?;
         let path = |name: &str| files.path().join(name).display().to_string();
         let (store, port) = (free_port().map_err(said)?, free_port().map_err(said)?);
-        certificates::write(files.path(), port).map_err(|error| format!("certificates: {error}"))?;
+        let address = place.address();
+        let server = format!("https://{address}:{port}");
+        let authority = identities(files.path(), &address.to_string(), &server)
+            .map_err(|error| format!("certificates: {error}"))?;
 
-        let mut etcd = Command::new(binaries.join("etcd"));
+        let mut etcd = place.command(binaries.join("etcd"));
         etcd.arg(format!("--data-dir={}", path("etcd")))
             .arg(format!("--listen-client-urls=http://127.0.0.1:{store}"))
             .arg(format!("--advertise-client-urls=http://127.0.0.1:{store}"))
             .args(["--listen-peer-urls=http://127.0.0.1:0", "--unsafe-no-fsync", "--log-level=warn"]);
         let etcd = Process::start("etcd", files.path(), &mut etcd).map_err(said)?;
 
-        let mut api = Command::new(binaries.join("kube-apiserver"));
+        let mut api = place.command(binaries.join("kube-apiserver"));
         api.arg(format!("--etcd-servers=http://127.0.0.1:{store}"))
             .arg(format!("--secure-port={port}"))
-            .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"])
-            .args(["--endpoint-reconciler-type=none", "--authorization-mode=RBAC"])
+            .arg(format!("--bind-address={address}"))
+            .arg(format!("--advertise-address={address}"))
+            .args(["--authorization-mode=Node,RBAC", "--allow-privileged=true"])
             .args(["--service-cluster-ip-range=10.96.0.0/16"])
             .args(["--service-account-issuer=https://kubernetes.default.svc"])
             .arg(format!("--service-account-key-file={}", path("accounts.pub")))
@@ -101,12 +121,69 @@ impl ControlPlane {
             .arg(format!("--client-ca-file={}", path("ca.crt")))
             .arg(format!("--tls-cert-file={}", path("server.crt")))
             .arg(format!("--tls-private-key-file={}", path("server.key")))
+            .arg(format!("--kubelet-client-certificate={}", path("admin.crt")))
+            .arg(format!("--kubelet-client-key={}", path("admin.key")))
+            .args(["--kubelet-preferred-address-types=InternalIP"])
             .arg(format!("--cert-dir={}", path("generated")));
+        // What it needs to pass requests on to servers of further interfaces, such as that of metrics.
+        api.arg(format!("--requestheader-client-ca-file={}", path("ca.crt")))
+            .args(["--requestheader-allowed-names=front-proxy"])
+            .args(["--requestheader-username-headers=X-Remote-User"])
+            .args(["--requestheader-group-headers=X-Remote-Group"])
+            .args(["--requestheader-extra-headers-prefix=X-Remote-Extra-"])
+            .arg(format!("--proxy-client-cert-file={}", path("front-proxy.crt")))
+            .arg(format!("--proxy-client-key-file={}", path("front-proxy.key")));
+        if place.is_loopback() {
+            // It refuses to tell pods a loopback address as its own; without pods nobody asks.
+            api.arg("--endpoint-reconciler-type=none");
+        }
         let api = Process::start("kube-apiserver", files.path(), &mut api).map_err(said)?;
 
-        let mut plane = Self { binaries: binaries.to_owned(), api, etcd, files };
+        let binaries = binaries.to_owned();
+        let mut plane = Self { binaries, place: place.clone(), authority, server, api, etcd, files };
         plane.wait_ready()?;
         Ok(plane)
+    }
+
+    /// The directory of its certificates, keys, kubeconfigs and logs.
+    #[must_use]
+    pub fn files(&self) -> &Path {
+        self.files.path()
+    }
+
+    /// The API server's address as a URL.
+    #[must_use]
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Makes somebody known to the API server: the kubeconfig `<file>.kubeconfig` with a certificate of this name,
+    /// and of a group.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate cannot be signed or written.
+    pub fn introduce(&self, file: &str, name: &str, group: Option<&str>) -> Result<PathBuf, String> {
+        self.introduce_server(file, name, group, &[])
+    }
+
+    /// Like [`introduce`](Self::introduce); its certificate also serves these names.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate cannot be signed or written.
+    pub fn introduce_server(
+        &self,
+        file: &str,
+        name: &str,
+        group: Option<&str>,
+        names: &[&str],
+    ) -> Result<PathBuf, String> {
+        let signed = self.authority.sign(file, name, group, names);
+        signed
+            .and_then(|()| self.authority.kubeconfig(file, &self.server))
+            .map_err(|error| format!("certificate of {name}: {error}"))?;
+        Ok(self.files.path().join(format!("{file}.kubeconfig")))
     }
 
     fn wait_ready(&mut self) -> Result<(), String> {
@@ -126,7 +203,7 @@ impl ControlPlane {
     ///
     /// When it fails, with what it wrote to standard error.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        self.run(Command::new(self.binaries.join("kubectl")).args(arguments), input)
+        self.run(self.place.command(self.binaries.join("kubectl")).args(arguments), input)
     }
 
     /// Runs a script of the tree that calls kubectl, as the cluster's administrator.
@@ -135,15 +212,20 @@ impl ControlPlane {
     ///
     /// When it fails, with what it wrote to standard error.
     pub fn script(&self, path: &str) -> Result<String, String> {
-        let others = std::env::var("PATH").unwrap_or_default();
-        let path_variable = format!("{}:{others}", self.binaries.display());
-        self.run(Command::new(root().join(path)).env("PATH", path_variable), "")
+        self.run(&mut self.place.command(root().join(path)), "")
     }
 
-    fn run(&self, command: &mut Command, input: &str) -> Result<String, String> {
+    /// Runs a command that finds the real programs in its PATH and is the cluster's administrator.
+    ///
+    /// # Errors
+    ///
+    /// When it fails, with what it wrote to standard error.
+    pub fn run(&self, command: &mut Command, input: &str) -> Result<String, String> {
         let program = command.get_program().display().to_string();
+        let others = std::env::var("PATH").unwrap_or_default();
         let child = command
-            .env("KUBECONFIG", self.files.path().join("kubeconfig"))
+            .env("PATH", format!("{}:{others}", self.binaries.display()))
+            .env("KUBECONFIG", self.files.path().join("admin.kubeconfig"))
             .env("HOME", self.files.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -156,6 +238,20 @@ impl ControlPlane {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
+}
+
+/// What the API server proves itself with, and the administrator.
+fn identities(directory: &Path, address: &str, server: &str) -> Result<Authority, Box<dyn Error>> {
+    let authority = Authority::create(directory)?;
+    // The first address of the range of services is that of `kubernetes`.
+    let names = [address, "127.0.0.1", "localhost", "10.96.0.1", "kubernetes", "kubernetes.default.svc"];
+    authority.sign("server", "kube-apiserver", None, &names)?;
+    // The group that RBAC lets do everything.
+    authority.sign("admin", "admin", Some("system:masters"), &[])?;
+    authority.kubeconfig("admin", server)?;
+    authority.sign("front-proxy", "front-proxy", None, &[])?;
+    authority.key_pair("accounts")?;
+    Ok(authority)
 }
 
 /// A port nobody listens on at this moment.

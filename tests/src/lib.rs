@@ -5,11 +5,13 @@
 //! - [`manifest`]: YAML documents as JSON values, folders of manifests as objects
 //! - [`wait`]: waiting for a condition, with a deadline
 //! - [`process`]: programs that end with the test
-//! - [`control_plane`]: a real etcd and Kubernetes API server on loopback
+//! - [`place`]: beside the test, or inside the namespaces of a node
+//! - [`control_plane`]: a real etcd and Kubernetes API server
 
 pub mod control_plane;
 pub mod findings;
 pub mod manifest;
+pub mod place;
 pub mod process;
 pub mod tree;
 pub mod wait;

@@ -2,61 +2,93 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rcgen::{
-    BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use serde_json::json;
 
-/// Writes a CA, the API server's certificate, an administrator's kubeconfig and the key of service accounts.
-pub(super) fn write(directory: &Path, port: u16) -> Result<(), Box<dyn Error>> {
-    let (ca_key, server_key, admin_key) = (KeyPair::generate()?, KeyPair::generate()?, KeyPair::generate()?);
-    let mut ca = named(Vec::new(), "tidegate test CA")?;
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_certificate = ca.self_signed(&ca_key)?;
-    let issuer = Issuer::new(ca, ca_key);
-
-    let names = ["127.0.0.1", "localhost", "kubernetes", "kubernetes.default.svc"];
-    let mut server = named(names.map(str::to_owned).to_vec(), "kube-apiserver")?;
-    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-    let server: Certificate = server.signed_by(&server_key, &issuer)?;
-
-    let mut admin = named(Vec::new(), "admin")?;
-    // The group that RBAC lets do everything.
-    admin.distinguished_name.push(DnType::OrganizationName, "system:masters");
-    admin.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let admin = admin.signed_by(&admin_key, &issuer)?;
-
-    let accounts = KeyPair::generate()?;
-    let kubeconfig = json!({
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
-        "clusters": [{"name": "test", "cluster": {
-            "server": format!("https://127.0.0.1:{port}"), "certificate-authority": "ca.crt",
-        }}],
-        "users": [{"name": "admin", "user": {
-            "client-certificate": "admin.crt", "client-key": "admin.key",
-        }}],
-    });
-    for (name, text) in [
-        ("ca.crt", ca_certificate.pem()),
-        ("server.crt", server.pem()),
-        ("server.key", server_key.serialize_pem()),
-        ("admin.crt", admin.pem()),
-        ("admin.key", admin_key.serialize_pem()),
-        ("accounts.pub", accounts.public_key_pem()),
-        ("accounts.key", accounts.serialize_pem()),
-        ("kubeconfig", kubeconfig.to_string()),
-    ] {
-        fs::write(directory.join(name), text)?;
-    }
-    Ok(())
+/// A certificate authority, and the directory that everything it signs is written to.
+#[derive(Debug)]
+pub struct Authority {
+    directory: PathBuf,
+    issuer: Issuer<'static, KeyPair>,
 }
 
-fn named(names: Vec<String>, common_name: &str) -> Result<CertificateParams, rcgen::Error> {
+impl Authority {
+    /// A new one; its certificate is `ca.crt`.
+    ///
+    /// # Errors
+    ///
+    /// When a key cannot be made or a file cannot be written.
+    pub fn create(directory: &Path) -> Result<Self, Box<dyn Error>> {
+        let key = KeyPair::generate()?;
+        let mut ca = named(&[], "tidegate test CA")?;
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        fs::write(directory.join("ca.crt"), ca.self_signed(&key)?.pem())?;
+        Ok(Self { directory: directory.to_owned(), issuer: Issuer::new(ca, key) })
+    }
+
+    /// A certificate as `<file>.crt` and its key as `<file>.key`: for a client, and a server of these names.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be signed or written.
+    pub fn sign(
+        &self,
+        file: &str,
+        common_name: &str,
+        organisation: Option<&str>,
+        names: &[&str],
+    ) -> Result<(), Box<dyn Error>> {
+        let key = KeyPair::generate()?;
+        let mut parameters = named(names, common_name)?;
+        if let Some(organisation) = organisation {
+            parameters.distinguished_name.push(DnType::OrganizationName, organisation);
+        }
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        if !names.is_empty() {
+            parameters.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+        }
+        let certificate = parameters.signed_by(&key, &self.issuer)?;
+        fs::write(self.directory.join(format!("{file}.crt")), certificate.pem())?;
+        fs::write(self.directory.join(format!("{file}.key")), key.serialize_pem())?;
+        Ok(())
+    }
+
+    /// The key pair that service account tokens are signed with: `<file>.pub` and `<file>.key`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made or written.
+    pub fn key_pair(&self, file: &str) -> Result<(), Box<dyn Error>> {
+        let key = KeyPair::generate()?;
+        fs::write(self.directory.join(format!("{file}.pub")), key.public_key_pem())?;
+        fs::write(self.directory.join(format!("{file}.key")), key.serialize_pem())?;
+        Ok(())
+    }
+
+    /// A kubeconfig as `<file>.kubeconfig`, for the holder of `<file>.crt` and `<file>.key`.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn kubeconfig(&self, file: &str, server: &str) -> Result<(), Box<dyn Error>> {
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": file}}],
+            "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": "ca.crt"}}],
+            "users": [{"name": file, "user": {
+                "client-certificate": format!("{file}.crt"), "client-key": format!("{file}.key"),
+            }}],
+        });
+        Ok(fs::write(self.directory.join(format!("{file}.kubeconfig")), config.to_string())?)
+    }
+}
+
+fn named(names: &[&str], common_name: &str) -> Result<CertificateParams, rcgen::Error> {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
     let mut parameters = CertificateParams::new(names)?;
     parameters.distinguished_name.push(DnType::CommonName, common_name);
     Ok(parameters)

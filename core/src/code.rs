@@ -184,6 +184,22 @@ pub enum Code {
     AccountLeftFinal = 6021,
     /// A change asked for at a gateway was refused.
     IntentRefused = 6022,
+    /// The write needs a right that the writer does not hold.
+    RightMissing = 6023,
+    /// A field names somebody else than the user who writes it.
+    NameForged = 6024,
+    /// A request was changed under its approval.
+    ApprovalOutlived = 6025,
+    /// A gateway's configuration file cannot be used.
+    GatewayConfigInvalid = 6030,
+    /// The pool's key ring cannot be used.
+    KeyRingUnusable = 6031,
+    /// A certificate or its key cannot be used.
+    CertificateUnusable = 6032,
+    /// The controller's settings cannot be used.
+    ControllerConfigInvalid = 6040,
+    /// The Kubernetes API refuses, or does not answer.
+    ClusterFailed = 6041,
     /// A rule's expression cannot be parsed.
     RuleSyntax = 7001,
     /// A rule's expression has the wrong type.
@@ -299,6 +315,14 @@ impl Code {
         Self::FolderUnreadable,
         Self::AccountLeftFinal,
         Self::IntentRefused,
+        Self::RightMissing,
+        Self::NameForged,
+        Self::ApprovalOutlived,
+        Self::GatewayConfigInvalid,
+        Self::KeyRingUnusable,
+        Self::CertificateUnusable,
+        Self::ControllerConfigInvalid,
+        Self::ClusterFailed,
         Self::RuleSyntax,
         Self::RuleType,
         Self::RuleName,
@@ -410,6 +434,14 @@ impl Code {
             Self::FolderUnreadable => "folder_unreadable",
             Self::AccountLeftFinal => "account_left_final",
             Self::IntentRefused => "intent_refused",
+            Self::RightMissing => "right_missing",
+            Self::NameForged => "name_forged",
+            Self::ApprovalOutlived => "approval_outlived",
+            Self::GatewayConfigInvalid => "gateway_config_invalid",
+            Self::KeyRingUnusable => "key_ring_unusable",
+            Self::CertificateUnusable => "certificate_unusable",
+            Self::ControllerConfigInvalid => "controller_config_invalid",
+            Self::ClusterFailed => "cluster_failed",
             Self::RuleSyntax => "rule_syntax",
             Self::RuleType => "rule_type",
             Self::RuleName => "rule_name",
@@ -516,6 +548,14 @@ impl Code {
             Self::FolderUnreadable => "The manifest folder cannot be read",
             Self::AccountLeftFinal => "An account that has left cannot come back",
             Self::IntentRefused => "A change asked for at a gateway was refused",
+            Self::RightMissing => "The write needs a right that the writer does not hold",
+            Self::NameForged => "A field names somebody else than the user who writes it",
+            Self::ApprovalOutlived => "A request was changed under its approval",
+            Self::GatewayConfigInvalid => "A gateway's configuration file cannot be used",
+            Self::KeyRingUnusable => "The pool's key ring cannot be used",
+            Self::CertificateUnusable => "A certificate or its key cannot be used",
+            Self::ControllerConfigInvalid => "The controller's settings cannot be used",
+            Self::ClusterFailed => "The Kubernetes API refuses, or does not answer",
             Self::RuleSyntax => "A rule's expression cannot be parsed",
             Self::RuleType => "A rule's expression has the wrong type",
             Self::RuleName => "A rule's expression names something that does not exist",

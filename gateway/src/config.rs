@@ -13,6 +13,8 @@ use tidegate_store::GatewayId;
 use crate::clock::Clock;
 use crate::keys::Ring;
 
+pub mod file;
+
 /// Where Debian and most images keep the authorities everybody trusts.
 const SYSTEM_ROOTS: &str = "/etc/ssl/certs/ca-certificates.crt";
 

@@ -7,10 +7,12 @@
 //! - [`process`]: programs that end with the test
 //! - [`place`]: beside the test, or inside the namespaces of a node
 //! - [`control_plane`]: a real etcd and Kubernetes API server
+//! - [`node`]: a real cluster with pods, in namespaces of its own
 
 pub mod control_plane;
 pub mod findings;
 pub mod manifest;
+pub mod node;
 pub mod place;
 pub mod process;
 pub mod tree;

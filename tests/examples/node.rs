@@ -1,0 +1,14 @@
+//! A real cluster to try by hand: prints how to enter it, and ends with its standard input.
+
+use std::io::Read as _;
+
+fn main() {
+    let Some(node) = tidegate_tests::node::start_or_skip() else { return };
+    for image in std::env::args().skip(1) {
+        node.import(image.as_ref()).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let shell = node.place().command("bash");
+    println!("export KUBECONFIG={}/admin.kubeconfig", node.plane().files().display());
+    println!("{shell:?}");
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+}

@@ -12,6 +12,7 @@ pub mod audit;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod embedded;
+pub mod etcd;
 mod intent;
 mod publication;
 mod view;
@@ -25,6 +26,7 @@ use tidegate_core::{AccountId, Code, Generation, SessionId, Timestamp};
 use tokio::sync::watch;
 
 pub use embedded::Embedded;
+pub use etcd::{Etcd, EtcdConfig, EtcdIdentity, EtcdRole, EtcdTls};
 pub use intent::{Intent, IntentAction, IntentId, Outcome};
 pub use publication::{Change, Publication};
 pub use view::{Ack, Ended, GatewayId, Report, SessionReport, View};
@@ -52,6 +54,9 @@ pub enum StoreError {
         /// The bound.
         most: usize,
     },
+    /// It is not one we use: too old, no right to it, or settings that cannot be.
+    #[error("the store cannot be used: {0}")]
+    Refused(String),
     /// What is stored cannot be decoded.
     #[error("stored bytes cannot be read: {0}")]
     Unreadable(String),
@@ -85,6 +90,17 @@ pub trait Store: Clone + Send + Sync + 'static {
 
     /// Everything gateways reported, for `Propagated` and for people.
     fn reports(&self) -> impl Future<Output = StoreResult<Vec<Report>>> + Send;
+
+    /// Gateways that reported and are gone: whatever kept them listed has run out. Only silence is not that.
+    fn gone(&self) -> impl Future<Output = StoreResult<Vec<GatewayId>>> + Send {
+        async { Ok(Vec::new()) }
+    }
+
+    /// Forgets what a gateway reported, since it will not come back; the controller's word.
+    fn forget(&self, gateway: &GatewayId) -> impl Future<Output = StoreResult<()>> + Send {
+        let _ = gateway;
+        async { Ok(()) }
+    }
 
     /// A gateway hands over a change that needs the controller. Refused beyond the bound.
     fn offer(&self, intent: Intent) -> impl Future<Output = StoreResult<()>> + Send;

@@ -7,12 +7,17 @@
 mod account;
 mod common;
 mod fact;
+mod live;
 mod manifest;
 mod resource;
 mod settings;
 
 pub use account::{decode_accounts, encode_accounts};
 pub use fact::{decode_ended, decode_intent, decode_outcome, encode_ended, encode_intent, encode_outcome};
+pub use live::{
+    Head, Timed, decode_ack, decode_head, decode_sessions, decode_timed, encode_ack, encode_head,
+    encode_sessions, encode_timed,
+};
 pub use manifest::{
     Manifest, Part, PolicyParts, decode_manifest, decode_rules, encode_manifest, encode_rules,
 };

@@ -1,0 +1,363 @@
+//! The resumable watch: connect, read everything once, then follow, for as long as the store is open.
+//!
+//! It has a connection of its own to one member at a time and moves on to the next when that one fails.
+//! Whatever goes wrong is an outage: what is in force stays, and only its freshness ages.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use etcd_client::{EventType, TxnOp, WatchOptions, WatchResponse, WatchStream};
+use tidegate_core::Timestamp;
+
+use super::disk::Disk;
+use super::keys::{Keys, end_of};
+use super::link::{Link, Stored, failed};
+use super::mirror::Mirror;
+use super::publish::blocking;
+use super::watch::{Event, Message, Resume, Step, Tracker};
+use super::{EtcdRole, Shared};
+use crate::wire::v1::Part;
+use crate::wire::{Blobs, bounds};
+use crate::{CALL_DEADLINE, StoreError, StoreResult};
+
+/// How often proof of freshness is asked for.
+const PROOF: Duration = Duration::from_secs(1);
+/// A stream that says nothing at all for this long is dead.
+const SILENCE: Duration = Duration::from_secs(5);
+/// Pauses between two connections: from the first to the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Bytes of one message. etcd does not split what one revision changed.
+const MESSAGE: usize = 256 * 1024 * 1024;
+/// Chunks and bytes fetched by one transaction.
+const FETCH: (usize, u64) = (64, 8 * 1024 * 1024);
+/// How often a changed snapshot is written to disk, and how often its proof.
+const SAVE: Duration = Duration::from_secs(5);
+
+/// Manifests and head; the platform; ended sessions; and for the controller intents.
+const CONFIGURATION: usize = 0;
+const PLATFORM: usize = 1;
+const ENDED: usize = 2;
+const INTENTS: usize = 3;
+
+/// What the feed has.
+pub(super) struct Feed {
+    shared: Arc<Shared>,
+    tracker: Tracker,
+    pub(super) mirror: Mirror,
+    spans: Vec<(String, Vec<u8>)>,
+    member: usize,
+    disk: Option<Disk>,
+    saved: Instant,
+    changed: bool,
+}
+
+impl Feed {
+    pub(super) fn new(shared: Arc<Shared>, mirror: Mirror, disk: Option<Disk>) -> Self {
+        let spans = spans(&shared.keys, matches!(shared.role, EtcdRole::Controller { .. }));
+        let tracker = Tracker::new(spans.len());
+        Self { shared, tracker, mirror, spans, member: 0, disk, saved: Instant::now(), changed: false }
+    }
+
+    /// Reads everything for the first time.
+    pub(super) async fn start(&mut self) -> StoreResult<()> {
+        let link = self.shared.link.clone();
+        self.catch_up(&link).await
+    }
+
+    /// Follows the store until the task is ended.
+    pub(super) async fn run(mut self) {
+        let mut pause = PAUSES.0;
+        loop {
+            let connected = Instant::now();
+            if let Err(error) = self.session().await {
+                tracing::warn!(%error, "etcd is away; what is in force stays");
+            }
+            self.member = self.member.wrapping_add(1);
+            if connected.elapsed() > SILENCE * 2 {
+                pause = PAUSES.0;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(PAUSES.1);
+            self.housekeeping().await;
+        }
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn session(&mut self) -> StoreResult<()> {
+        let members = &self.shared.endpoints;
+        let member = members.get(self.member % members.len().max(1)).cloned();
+        let link = Link::new(&member.into_iter().collect::<Vec<_>>(), self.shared.tls.as_ref()).await?;
+        self.catch_up(&link).await?;
+        let mut stream = self.watch(&link).await?;
+        let mut tick = tokio::time::interval(PROOF);
+        let mut heard = Instant::now();
+        // When the question was asked that the next answer is taken for.
+        let mut asked: Option<Timestamp> = None;
+        loop {
+            tokio::select! {
+                message = stream.message() => {
+                    let Some(response) = message.map_err(|error| failed(&error))? else {
+                        return Err(StoreError::Unavailable("the watch ended".into()));
+                    };
+                    heard = Instant::now();
+                    match self.tracker.take(message_of(&response)) {
+                        Step::Wait => {}
+                        Step::Apply(events) => self.apply(&link, events).await?,
+                        Step::Fresh => {
+                            if let Some(at) = asked.take() {
+                                self.fresh(at);
+                            }
+                        }
+                        Step::Relist => return Err(StoreError::Unavailable("history was compacted".into())),
+                        Step::Lost(why) => return Err(StoreError::Unavailable(why.into())),
+                    }
+                }
+                _ = tick.tick() => {
+                    if heard.elapsed() >= SILENCE {
+                        return Err(StoreError::Unavailable("the watch is silent".into()));
+                    }
+                    asked.get_or_insert_with(|| self.shared.now());
+                    let asking = stream.request_progress();
+                    tokio::time::timeout(CALL_DEADLINE, asking)
+                        .await
+                        .map_err(|_| StoreError::Unavailable("the watch takes no question".into()))?
+                        .map_err(|error| failed(&error))?;
+                    self.housekeeping().await;
+                }
+            }
+        }
+    }
+
+    /// Finds out which store this is, and reads everything if following it is not possible.
+    async fn catch_up(&mut self, link: &Link) -> StoreResult<()> {
+        let keys = self.shared.keys.clone();
+        let at = self.shared.now();
+        let (identity, head) = link.look(&keys.head()).await?;
+        let head = head.map_or(0, |stored| stored.revision);
+        let resume = self.tracker.resume(identity, head, self.mirror.head_revision());
+        if resume == Resume::Watch {
+            return self.settle(link).await;
+        }
+        if resume == Resume::NewStore {
+            tracing::warn!(cluster = identity.cluster, "this is another store, or an older state of it");
+        }
+        let mut listed = Vec::with_capacity(self.spans.len());
+        for (from, end) in &self.spans {
+            listed.push(link.list(from, end.clone(), identity.revision, false).await?);
+        }
+        self.mirror.restart();
+        for stored in listed.iter().take(ENDED).flatten() {
+            self.stage(&stored.key, Some(&stored.value), stored.revision);
+        }
+        for stored in listed.get(ENDED).into_iter().flatten() {
+            self.shared.note_ended(stored);
+        }
+        self.tracker.listed(identity);
+        self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
+        self.settle(link).await?;
+        if resume == Resume::NewStore {
+            self.shared.leases.forget().await;
+            self.shared.identity_changed();
+        }
+        self.fresh(at);
+        Ok(())
+    }
+
+    async fn watch(&self, link: &Link) -> StoreResult<WatchStream> {
+        let options = |span: usize, end: &[u8]| {
+            WatchOptions::new()
+                .with_range(end)
+                .with_start_revision(self.tracker.start(span))
+                .with_watch_id(Tracker::watch_id(span))
+        };
+        let mut client = link.client.watch_client().max_decoding_message_size(MESSAGE);
+        let opening = async {
+            let mut spans = self.spans.iter().enumerate();
+            let Some((span, (from, end))) = spans.next() else {
+                return Err(StoreError::Unavailable("nothing to watch".into()));
+            };
+            let mut stream = client
+                .watch(from.as_str(), Some(options(span, end)))
+                .await
+                .map_err(|error| failed(&error))?;
+            for (span, (from, end)) in spans {
+                stream
+                    .watch(from.as_str(), Some(options(span, end)))
+                    .await
+                    .map_err(|error| failed(&error))?;
+            }
+            Ok(stream)
+        };
+        tokio::time::timeout(CALL_DEADLINE, opening)
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unavailable("the watch does not open in time".into())))
+    }
+
+    fn stage(&mut self, key: &str, value: Option<&[u8]>, revision: i64) {
+        self.mirror.stage(&self.shared.keys, &self.shared.sealer, key, value, revision);
+    }
+
+    /// Takes over what changed.
+    async fn apply(&mut self, link: &Link, events: Vec<Event>) -> StoreResult<()> {
+        let mut configuration = false;
+        for Event { key, value, revision } in events {
+            let within = |span: usize| {
+                self.spans.get(span).is_some_and(|(from, end)| {
+                    key.as_bytes() >= from.as_bytes() && key.as_bytes() < end.as_slice()
+                })
+            };
+            if within(CONFIGURATION) || within(PLATFORM) {
+                self.stage(&key, value.as_deref(), revision);
+                configuration = true;
+            } else if within(ENDED) {
+                // A key that goes has expired; our own clock says when a session is forgotten.
+                if let Some(value) = value {
+                    self.shared.note_ended(&Stored { key, value, revision });
+                }
+            } else if within(INTENTS) && value.is_some() {
+                self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
+            }
+        }
+        if configuration { self.settle(link).await } else { Ok(()) }
+    }
+
+    /// Fetches what the newest publication needs, and shows it.
+    async fn settle(&mut self, link: &Link) -> StoreResult<()> {
+        if !self.mirror.ready() {
+            return Ok(());
+        }
+        let blobs = fetch(link, &self.shared, self.mirror.needed()).await?;
+        let mut mirror = self.mirror.clone();
+        self.mirror = blocking(move || {
+            mirror.settle(&blobs);
+            mirror
+        })
+        .await?;
+        self.shared.show(&self.mirror);
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Notes a proof. A store that says less than what is in force proves nothing.
+    fn fresh(&self, at: Timestamp) {
+        if !self.mirror.behind() {
+            self.shared.view.send_if_modified(|view| {
+                let newer = view.fresh_at < at;
+                view.fresh_at = view.fresh_at.max(at);
+                newer
+            });
+        }
+    }
+
+    /// Forgets expired sessions and keeps the snapshot on disk.
+    async fn housekeeping(&mut self) {
+        self.shared.expire();
+        if self.saved.elapsed() < SAVE {
+            return;
+        }
+        self.save().await;
+    }
+
+    async fn save(&mut self) {
+        let Some(mut disk) = self.disk.take() else { return };
+        self.saved = Instant::now();
+        let (shared, shown) = (Arc::clone(&self.shared), Arc::clone(&self.mirror.shown));
+        let changed = self.changed || self.shared.take_ended_news();
+        let (fresh_at, ended) = (shared.view.borrow().fresh_at, shared.ended_list());
+        let saving = blocking(move || {
+            let done = if changed {
+                disk.write(&shared.sealer, &shown, &ended, fresh_at)
+            } else {
+                disk.prove(&shared.sealer, fresh_at)
+            };
+            (disk, done)
+        });
+        match saving.await {
+            Ok((disk, done)) => {
+                self.disk = Some(disk);
+                self.changed = changed && done.is_err();
+                if let Err(error) = done {
+                    tracing::warn!(%error, "the snapshot on disk could not be written");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the snapshot on disk is no longer written"),
+        }
+    }
+}
+
+/// The spans of keys that are followed.
+fn spans(keys: &Keys, controller: bool) -> Vec<(String, Vec<u8>)> {
+    let live = keys.live().into_bytes();
+    let platform = keys.platform();
+    let mut after = platform.clone().into_bytes();
+    after.push(0);
+    let ended = keys.kind("ended");
+    let intents = keys.kind("intents");
+    let mut spans = vec![(keys.departments(), live), (platform, after), (ended.clone(), end_of(&ended))];
+    if controller {
+        spans.push((intents.clone(), end_of(&intents)));
+    }
+    spans
+}
+
+/// Fetches parts, some at a time. One that is missing is left out: whoever needs it says so.
+async fn fetch(link: &Link, shared: &Shared, parts: Vec<Part>) -> StoreResult<Blobs> {
+    let mut blobs = Blobs::new();
+    let mut chunks = Vec::new();
+    for part in &parts {
+        let count = u32::try_from(part.len.div_ceil(bounds::CHUNK as u64)).unwrap_or(u32::MAX);
+        chunks.extend((0..count).map(|number| (*part, number, part.len.min(bounds::CHUNK as u64))));
+    }
+    let mut whole: std::collections::BTreeMap<_, Vec<u8>> =
+        parts.iter().map(|part| (part.digest, Vec::new())).collect();
+    let mut left = chunks.as_slice();
+    while !left.is_empty() {
+        let mut bytes = 0;
+        let fits = left
+            .iter()
+            .take(FETCH.0)
+            .take_while(|(_, _, len)| {
+                bytes += len;
+                bytes <= FETCH.1
+            })
+            .count()
+            .max(1);
+        let (now, rest) = left.split_at(fits.min(left.len()));
+        left = rest;
+        let gets =
+            now.iter().map(|(part, number, _)| TxnOp::get(shared.keys.blob(&part.digest, *number), None));
+        let answer = link.step(Vec::new(), gets.collect(), Vec::new()).await?;
+        for ((part, _, _), found) in now.iter().zip(answer.found) {
+            let Some(stored) = found.first() else { continue };
+            match shared.sealer.open(super::seal::Purpose::Configuration, &stored.key, &stored.value) {
+                Ok(bytes) => whole.entry(part.digest).or_default().extend(bytes),
+                Err(error) => tracing::error!(key = stored.key, %error, "a part cannot be read"),
+            }
+        }
+    }
+    for part in parts {
+        if let Some(bytes) = whole.remove(&part.digest).filter(|bytes| bytes.len() as u64 == part.len) {
+            blobs.insert(part.digest, bytes.into());
+        }
+    }
+    Ok(blobs)
+}
+
+fn message_of(response: &WatchResponse) -> Message {
+    let events = response.events().iter().filter_map(|event| {
+        let kv = event.kv()?;
+        let key = std::str::from_utf8(kv.key()).ok()?.to_owned();
+        let value = (event.event_type() == EventType::Put).then(|| kv.value().to_vec());
+        Some(Event { key, value, revision: kv.mod_revision() })
+    });
+    let header = response.header();
+    Message {
+        cluster: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+        revision: header.map_or(0, etcd_client::ResponseHeader::revision),
+        watch: response.watch_id(),
+        created: response.created(),
+        canceled: response.canceled(),
+        compacted: response.compact_revision(),
+        events: events.collect(),
+    }
+}

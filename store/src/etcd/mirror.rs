@@ -1,0 +1,240 @@
+//! What etcd says, as values: manifests come in, parts are named that are needed, a snapshot comes out.
+//!
+//! A head and the platform's manifest of one publication may arrive apart; nothing is shown until both are
+//! there. What cannot be read keeps its previous value and is named. A snapshot never goes back to an
+//! older generation: a store that was wiped or restored is followed again once it says something newer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tidegate_core::{Department, DepartmentCode, Generation, Platform, Snapshot};
+
+use super::keys::Keys;
+use super::seal::{Purpose, Sealer};
+use crate::wire::v1::{Head, Manifest, Part, decode_head, decode_manifest};
+use crate::wire::{self, Blobs, Previous, unreadable};
+use crate::{StoreError, StoreResult};
+
+/// A manifest as it lies in the store, or why it cannot be read.
+type Staged = Result<Manifest, String>;
+
+/// Something read: its manifest and its value.
+#[derive(Debug)]
+pub(super) struct Entry<T> {
+    pub(super) manifest: Manifest,
+    pub(super) value: Arc<T>,
+}
+
+impl<T> Clone for Entry<T> {
+    fn clone(&self) -> Self {
+        Self { manifest: self.manifest.clone(), value: Arc::clone(&self.value) }
+    }
+}
+
+impl<T> Entry<T> {
+    pub(super) fn previous(&self) -> Previous<'_, T> {
+        Previous { manifest: &self.manifest, value: &self.value }
+    }
+}
+
+/// Values that are in force.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shown {
+    pub(super) generation: Generation,
+    pub(super) platform: Option<Entry<Platform>>,
+    pub(super) departments: BTreeMap<DepartmentCode, Entry<Department>>,
+    pub(super) unreadable: BTreeMap<DepartmentCode, String>,
+}
+
+impl Shown {
+    /// What gateways decide from; nothing before the platform is known.
+    pub(super) fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        let platform = Arc::clone(&self.platform.as_ref()?.value);
+        let departments =
+            self.departments.iter().map(|(code, entry)| (code.clone(), Arc::clone(&entry.value))).collect();
+        Some(Arc::new(Snapshot { generation: self.generation, platform, departments }))
+    }
+}
+
+/// What the store says and what of it is in force.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mirror {
+    head: Option<Head>,
+    /// When the head was written.
+    head_revision: i64,
+    platform: Option<Staged>,
+    departments: BTreeMap<DepartmentCode, Staged>,
+    pub(super) shown: Arc<Shown>,
+    dirty: bool,
+}
+
+impl Mirror {
+    /// When the head was written; 0 without one.
+    pub(super) fn head_revision(&self) -> i64 {
+        self.head_revision
+    }
+
+    /// Forgets what the store said, not what is in force: a list follows.
+    pub(super) fn restart(&mut self) {
+        self.head = None;
+        self.head_revision = 0;
+        self.platform = None;
+        self.departments.clear();
+        self.dirty = true;
+    }
+
+    /// Takes over a key of the configuration; `None` when it was deleted.
+    pub(super) fn stage(
+        &mut self,
+        keys: &Keys,
+        sealer: &Sealer,
+        key: &str,
+        value: Option<&[u8]>,
+        revision: i64,
+    ) {
+        let opened = value.map(|value| sealer.open(Purpose::Configuration, key, value));
+        if key == keys.head() {
+            self.head_revision = if opened.is_some() { revision } else { 0 };
+            match opened.map(|opened| decode_head(&opened?)).transpose() {
+                Ok(head) => self.head = head,
+                Err(error) => tracing::error!(%error, "the head cannot be read; the previous stays"),
+            }
+        } else {
+            let staged = opened.map(|opened| {
+                opened.and_then(|bytes| decode_manifest(&bytes)).map_err(|error| error.to_string())
+            });
+            self.stage_manifest(keys, key, staged);
+        }
+        self.dirty = true;
+    }
+
+    fn stage_manifest(&mut self, keys: &Keys, key: &str, staged: Option<Staged>) {
+        if key == keys.platform() {
+            self.platform = staged;
+        } else if let Some(code) = keys.department(key) {
+            match staged {
+                Some(staged) => self.departments.insert(code, staged),
+                None => self.departments.remove(&code),
+            };
+        }
+    }
+
+    /// Puts a whole configuration in place, as a snapshot on disk has it.
+    pub(super) fn stage_all(
+        &mut self,
+        head: Head,
+        platform: Option<Manifest>,
+        departments: impl Iterator<Item = (DepartmentCode, Manifest)>,
+    ) {
+        self.head = Some(head);
+        self.platform = platform.map(Ok);
+        self.departments = departments.map(|(code, manifest)| (code, Ok(manifest))).collect();
+        self.dirty = true;
+    }
+
+    /// The head, when everything that belongs to it has arrived.
+    fn complete(&self) -> Option<Head> {
+        let head = self.head?;
+        let there = match (&self.platform, head.platform) {
+            (Some(Ok(manifest)), Some(wanted)) => manifest.generation == wanted,
+            (Some(Err(_)), _) | (None, None) => true,
+            _ => false,
+        };
+        there.then_some(head)
+    }
+
+    /// Whether the store says less than what is in force: it proves nothing then.
+    pub(super) fn behind(&self) -> bool {
+        self.shown.generation > self.head.map_or(Generation::default(), |head| head.generation)
+    }
+
+    /// Whether there may be something to show, and it is all there.
+    pub(super) fn ready(&self) -> bool {
+        self.dirty && !self.behind() && self.complete().is_some()
+    }
+
+    /// The parts that showing it needs.
+    pub(super) fn needed(&self) -> Vec<Part> {
+        let mut parts = BTreeMap::new();
+        let mut add = |staged: &Staged, before: Option<&Manifest>| {
+            let Ok(manifest) = staged else { return };
+            if before == Some(manifest) {
+                return;
+            }
+            for part in manifest.parts() {
+                let known = before.is_some_and(|before| before.parts().any(|old| old == part));
+                // The settings are always read; other parts are shared with the previous value.
+                if !known || part == manifest.settings || shards_differ(manifest, before) {
+                    parts.insert(part.digest, part);
+                }
+            }
+        };
+        if let Some(staged) = &self.platform {
+            add(staged, self.shown.platform.as_ref().map(|entry| &entry.manifest));
+        }
+        for (code, staged) in &self.departments {
+            add(staged, self.shown.departments.get(code).map(|entry| &entry.manifest));
+        }
+        parts.into_values().collect()
+    }
+
+    /// Puts what is staged in force, with the parts that were fetched. Call it only when [`Mirror::ready`].
+    pub(super) fn settle(&mut self, blobs: &Blobs) {
+        let Some(head) = self.complete() else { return };
+        self.dirty = false;
+        let source =
+            |part: Part| blobs.get(&part.digest).cloned().ok_or_else(|| unreadable("a part is missing"));
+        let mut next = Shown { generation: head.generation, ..Shown::default() };
+        next.platform = self.settle_platform(&source);
+        for (code, staged) in &self.departments {
+            let before = self.shown.departments.get(code);
+            let read = |manifest: &Manifest| {
+                let previous = before.map(Entry::previous);
+                wire::unpack_department(code, manifest, &source, previous)
+            };
+            match settle_one(staged, before, read) {
+                Ok(entry) => {
+                    next.departments.insert(code.clone(), entry);
+                }
+                Err(why) => {
+                    tracing::error!(%code, error = %why, "a department cannot be read; the previous stays");
+                    next.unreadable.insert(code.clone(), why);
+                    if let Some(before) = before {
+                        next.departments.insert(code.clone(), before.clone());
+                    }
+                }
+            }
+        }
+        self.shown = Arc::new(next);
+    }
+
+    fn settle_platform(&self, source: &dyn Fn(Part) -> StoreResult<Arc<[u8]>>) -> Option<Entry<Platform>> {
+        let before = self.shown.platform.as_ref();
+        let read = |manifest: &Manifest| wire::unpack_platform(manifest, source, before.map(Entry::previous));
+        match settle_one(self.platform.as_ref()?, before, read) {
+            Ok(entry) => Some(entry),
+            Err(error) => {
+                tracing::error!(%error, "the platform part cannot be read; the previous stays");
+                before.cloned()
+            }
+        }
+    }
+}
+
+/// Whether the accounts lie in another number of shards, so that none is shared.
+fn shards_differ(manifest: &Manifest, before: Option<&Manifest>) -> bool {
+    before.is_some_and(|before| before.shards.len() != manifest.shards.len())
+}
+
+fn settle_one<T>(
+    staged: &Staged,
+    before: Option<&Entry<T>>,
+    read: impl Fn(&Manifest) -> Result<T, StoreError>,
+) -> Result<Entry<T>, String> {
+    let manifest = staged.as_ref().map_err(Clone::clone)?;
+    if let Some(before) = before.filter(|before| before.manifest == *manifest) {
+        return Ok(before.clone());
+    }
+    let value = read(manifest).map_err(|error| error.to_string())?;
+    Ok(Entry { manifest: manifest.clone(), value: Arc::new(value) })
+}

@@ -43,6 +43,8 @@ pub struct GatewayConfig {
     pub new_logins_s: i64,
     /// Seconds without news from the store after which sessions end.
     pub end_sessions_s: i64,
+    /// Networks of balancers whose connections begin with a PROXY header.
+    pub balancers: Vec<Cidr>,
     /// Bounds on what clients may use up.
     pub limits: Limits,
     /// The time of day.
@@ -65,6 +67,7 @@ impl GatewayConfig {
             dial_map: None,
             new_logins_s: 15 * 60,
             end_sessions_s: 60 * 60,
+            balancers: Vec::new(),
             limits: Limits::default(),
             clock: Clock::system(),
         }
@@ -102,6 +105,10 @@ pub struct Limits {
     pub connect_s: u32,
     /// Seconds an upstream may take to begin its answer.
     pub answer_s: u32,
+    /// Seconds for which a drain still accepts, until balancers know that this gateway goes.
+    pub settle_s: u32,
+    /// Seconds over which a drain closes WebSockets, one after the other.
+    pub tunnels_s: u32,
     /// Seconds a drain waits for requests under way.
     pub drain_s: u32,
 }
@@ -118,6 +125,8 @@ impl Default for Limits {
             stalled_s: 60,
             connect_s: 10,
             answer_s: 120,
+            settle_s: 0,
+            tunnels_s: 0,
             drain_s: 10,
         }
     }

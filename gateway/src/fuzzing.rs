@@ -13,3 +13,9 @@ pub fn normalise(path: &str) -> Option<String> {
 pub fn resource_of(authority: &str, portal: &str) -> Option<ResourceId> {
     crate::route::resource_of(&crate::route::host_of(authority)?, portal)
 }
+
+/// Whose connection a balancer passes on, and where its header ends; `None` when it is none.
+#[must_use]
+pub fn proxy_header(bytes: &[u8]) -> Option<(Option<std::net::IpAddr>, usize)> {
+    crate::listener::proxy_protocol::parse(bytes).ok()
+}

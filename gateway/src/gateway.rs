@@ -1,8 +1,9 @@
 //! Starting a gateway, and ending it in order.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use prometheus::Registry;
 use rustls::sign::CertifiedKey;
@@ -31,6 +32,17 @@ const NOTICES_MAX: usize = 256;
 /// Shards at most.
 const SHARDS_MAX: usize = 64;
 
+/// How far the end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Nobody has asked for it.
+    Serving,
+    /// Not ready any more, so that nobody is sent here; whoever comes is served.
+    Settling,
+    /// Nothing is accepted, everything is finished.
+    Draining,
+}
+
 /// A gateway, before it runs.
 #[derive(Debug)]
 pub struct Gateway;
@@ -41,7 +53,8 @@ pub struct Running {
     address: SocketAddr,
     metrics_address: SocketAddr,
     origin: String,
-    drain: watch::Sender<bool>,
+    phase: watch::Sender<Phase>,
+    settle: Duration,
     stop: watch::Sender<bool>,
     shards: Vec<Thread>,
     control: Option<Thread>,
@@ -92,8 +105,9 @@ impl Gateway {
             .map_err(|error| StartError::Listen { address: config.listen, error })?;
         let address = listeners.first().and_then(|first| first.local_addr().ok()).unwrap_or(config.listen);
         let failed = |error| StartError::Listen { address: config.metrics_listen, error };
-        let metrics_listener = TcpListener::bind(config.metrics_listen).map_err(failed)?;
-        metrics_listener.set_nonblocking(true).map_err(failed)?;
+        let metrics_listener = listen(config.metrics_listen, 1)
+            .and_then(|mut one| one.pop().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+            .map_err(failed)?;
         let metrics_address = metrics_listener.local_addr().map_err(failed)?;
 
         let origin = Names::new(&config.host, config.public_port.unwrap_or(address.port())).origin;
@@ -104,7 +118,8 @@ impl Gateway {
         let (handle, calls) = Handle::new();
         let id = config.id.clone();
         let parts = (identity, hash_queue, Recorder::new(audit), metrics, Arc::clone(&library));
-        let shared = Arc::new(Shared::new(config, address, handle, parts));
+        let settle = Duration::from_secs(u64::from(config.limits.settle_s));
+        let shared = Arc::new(Shared::new(config, (address, count), handle, parts));
         let tls = tls::server(&shared, certificate)?;
 
         let mut views = store.subscribe();
@@ -113,7 +128,7 @@ impl Gateway {
         let (first, broken) = modules.take(view);
         let (told, _) = watch::channel(first);
         let (notices_in, notices) = mpsc::channel::<Notice>(NOTICES_MAX);
-        let (drain, draining) = watch::channel(false);
+        let (phase, phases) = watch::channel(Phase::Serving);
         let (stop, stopping) = watch::channel(false);
 
         let mut shards = Vec::with_capacity(count);
@@ -125,7 +140,7 @@ impl Gateway {
                 tls: Arc::clone(&tls),
                 told: told.subscribe(),
                 notices: notices_in.clone(),
-                drain: draining.clone(),
+                phase: phases.clone(),
             };
             shards.push(Thread::start(format!("shard-{index}"), move || shard.run())?);
         }
@@ -142,11 +157,11 @@ impl Gateway {
             shards: count,
             metrics: metrics_listener,
             registry: registry.clone(),
-            drain: draining,
+            phase: phases,
             stop: stopping,
         };
         let control = Thread::start("control".into(), move || control.run())?;
-        Ok(Running { address, metrics_address, origin, drain, stop, shards, control: Some(control) })
+        Ok(Running { address, metrics_address, origin, phase, settle, stop, shards, control: Some(control) })
     }
 }
 
@@ -169,9 +184,12 @@ impl Running {
         &self.origin
     }
 
-    /// Stops accepting, lets requests finish for a while, and returns when all is written.
+    /// Ends in order: not ready, but accepting, until balancers know; then all shards stop to accept and finish
+    /// what is under way; returns when all is written.
     pub async fn shutdown(mut self) {
-        self.drain.send_replace(true);
+        self.phase.send_replace(Phase::Settling);
+        tokio::time::sleep(self.settle).await;
+        self.phase.send_replace(Phase::Draining);
         for shard in std::mem::take(&mut self.shards) {
             shard.join().await;
         }
@@ -217,11 +235,17 @@ fn available() -> usize {
 
 /// One socket per shard on the same address; the kernel spreads the clients.
 fn listen(address: SocketAddr, count: usize) -> std::io::Result<Vec<TcpListener>> {
-    if address.port() != 0 {
+    let mut at = match Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP)) {
+        // A node without IPv6: everywhere is everywhere there is.
+        Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) && address.ip().is_unspecified() => {
+            SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()))
+        }
+        _ => address,
+    };
+    if at.port() != 0 {
         // Sockets that share an address would also share it with another program that does the same.
-        drop(TcpListener::bind(address)?);
+        drop(TcpListener::bind(at)?);
     }
-    let mut at = address;
     let mut listeners = Vec::with_capacity(count);
     for _ in 0..count {
         let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;

@@ -6,6 +6,9 @@
 //!  upstream: fetches /.well-known/jwks.json from the portal host, checks signature, aud and exp
 //! ```
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -35,12 +38,19 @@ const GROUPS_MAX: usize = 64;
 const DER_BEFORE: [u8; 7] = [0x30, 0x31, 0x02, 0x01, 0x01, 0x04, 0x20];
 const DER_AFTER: [u8; 12] = [0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// Signs tokens with the newest key of the pool.
+/// Signs tokens with the key of the pool that seals, also after a rotation.
 pub struct Identity {
     issuer: String,
+    random: SystemRandom,
+    ring: Ring,
+    signer: ArcSwap<Signer>,
+}
+
+/// What a ring comes to.
+struct Signer {
+    version: u64,
     header: String,
     key: EcdsaKeyPair,
-    random: SystemRandom,
     jwks: Bytes,
 }
 
@@ -52,31 +62,33 @@ pub struct IdentityError;
 impl Identity {
     /// The identity of the pool with these keys, whose portal is `origin`.
     pub fn new(ring: &Ring, origin: &str) -> Result<Self, IdentityError> {
-        let mut public = Vec::new();
-        let mut newest = None;
-        for (kid, number) in ring.derived_by_kid(Purpose::Identity) {
-            let der = [DER_BEFORE.as_slice(), &number, &DER_AFTER].concat();
-            // One number in 2^32 is no key; such a pool key is as good as none.
-            let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
-                .map_err(|_| IdentityError)?;
-            public.push(jwk(kid, key.public_key().as_ref()).ok_or(IdentityError)?);
-            newest = Some((kid, key));
+        let signer = ArcSwap::from_pointee(Signer::new(ring)?);
+        Ok(Self { issuer: origin.to_owned(), random: SystemRandom::new(), ring: ring.clone(), signer })
+    }
+
+    /// The signer of the ring as it is now.
+    fn signer(&self) -> Arc<Signer> {
+        let known = self.signer.load();
+        if known.version == self.ring.version() {
+            return Arc::clone(&known);
         }
-        let (kid, key) = newest.ok_or(IdentityError)?;
-        let header = json!({"alg": "ES256", "typ": "JWT", "kid": kid.to_string()}).to_string();
-        Ok(Self {
-            issuer: origin.to_owned(),
-            header: Base64UrlUnpadded::encode_string(header.as_bytes()),
-            key,
-            random: SystemRandom::new(),
-            jwks: Bytes::from(json!({ "keys": public }).to_string()),
-        })
+        match Signer::new(&self.ring) {
+            Ok(signer) => {
+                let signer = Arc::new(signer);
+                self.signer.store(Arc::clone(&signer));
+                signer
+            }
+            Err(error) => {
+                tracing::error!(%error, "upstreams are told with the key before");
+                Arc::clone(&known)
+            }
+        }
     }
 
     /// The public keys, as JSON.
     #[must_use]
     pub fn jwks(&self) -> Bytes {
-        self.jwks.clone()
+        self.signer().jwks.clone()
     }
 
     /// A token for the upstream behind `audience`, and when to make the next.
@@ -102,11 +114,37 @@ impl Identity {
             "exp": now.plus(TOKEN_S).0,
         });
         let claims = Base64UrlUnpadded::encode_string(claims.to_string().as_bytes());
-        let mut token = format!("{}.{claims}", self.header);
-        let signature = self.key.sign(&self.random, token.as_bytes()).ok()?;
+        let signer = self.signer();
+        let mut token = format!("{}.{claims}", signer.header);
+        let signature = signer.key.sign(&self.random, token.as_bytes()).ok()?;
         token.push('.');
         token.push_str(&Base64UrlUnpadded::encode_string(signature.as_ref()));
         Some((HeaderValue::try_from(token).ok()?, now.plus(RENEW_S)))
+    }
+}
+
+impl Signer {
+    fn new(ring: &Ring) -> Result<Self, IdentityError> {
+        // Read first: a rotation in between makes this one old, and the next is made.
+        let version = ring.version();
+        let mut public = Vec::new();
+        let mut newest = None;
+        for (kid, number) in ring.derived_by_kid(Purpose::Identity) {
+            let der = [DER_BEFORE.as_slice(), &number, &DER_AFTER].concat();
+            // One number in 2^32 is no key; such a pool key is as good as none.
+            let key = EcdsaKeyPair::from_private_key_der(&ECDSA_P256_SHA256_FIXED_SIGNING, &der)
+                .map_err(|_| IdentityError)?;
+            public.push(jwk(kid, key.public_key().as_ref()).ok_or(IdentityError)?);
+            newest = Some((kid, key));
+        }
+        let (kid, key) = newest.ok_or(IdentityError)?;
+        let header = json!({"alg": "ES256", "typ": "JWT", "kid": kid.to_string()}).to_string();
+        Ok(Self {
+            version,
+            header: Base64UrlUnpadded::encode_string(header.as_bytes()),
+            key,
+            jwks: Bytes::from(json!({ "keys": public }).to_string()),
+        })
     }
 }
 
@@ -150,8 +188,21 @@ mod tests {
         let number =
             |name: &str| Base64UrlUnpadded::decode_vec(newest[name].as_str().expect("text")).expect("base64");
         let point = [vec![4], number("x"), number("y")].concat();
-        let signature = one.key.sign(&one.random, b"message").expect("a signature");
+        let signature = one.signer().key.sign(&one.random, b"message").expect("a signature");
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
         assert!(public.verify(b"message", signature.as_ref()).is_ok());
+    }
+
+    #[test]
+    fn a_rotation_is_followed() {
+        let ring = Ring::new(&[(1, [7; 32])]).expect("a ring");
+        let identity = Identity::new(&ring, "https://vpn.example").expect("an identity");
+        let before = identity.jwks();
+        ring.rotate(&[(1, [7; 32]), (2, [8; 32])], 1).expect("a ring");
+        assert_ne!(identity.jwks(), before, "upstreams may fetch the next key before it signs");
+        assert!(identity.signer().header.len() > 10);
+        let first = identity.signer().header.clone();
+        ring.rotate(&[(1, [7; 32]), (2, [8; 32])], 2).expect("a ring");
+        assert_ne!(identity.signer().header, first);
     }
 }

@@ -9,7 +9,9 @@
 //! sealed for one purpose, hour or host opens for no other. Any gateway of the pool opens it.
 
 use std::fmt;
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, rand};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -71,14 +73,23 @@ impl Purpose {
     }
 }
 
-/// The pool's keys by number. The largest number seals, all of them open.
-pub struct Ring {
+/// The pool's keys by number: one seals, all of them open. Clones share it, so that a rotation reaches whoever
+/// holds one.
+#[derive(Clone)]
+pub struct Ring(Arc<ArcSwap<Keys>>);
+
+struct Keys {
+    /// Counts rotations.
+    version: u64,
+    /// Sorted by number.
     keys: Vec<(u32, hkdf::Prk)>,
+    /// Which of them seals.
+    sealing: usize,
 }
 
-/// A ring without a key, or with too many.
+/// A ring without a key that seals, or with too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a key ring holds 1 to {KEYS_MAX} keys with different numbers")]
+#[error("a key ring holds 1 to {KEYS_MAX} keys with different numbers, one of which seals")]
 pub struct RingError;
 
 /// The operating system gave no random numbers, or the cipher refused its own output.
@@ -87,27 +98,44 @@ pub struct RingError;
 pub struct SealError;
 
 impl Ring {
-    /// A ring of these keys.
+    /// A ring of these keys, the largest number of which seals.
     pub fn new(keys: &[(u32, [u8; KEY_BYTES])]) -> Result<Self, RingError> {
-        if keys.is_empty() || keys.len() > KEYS_MAX {
-            return Err(RingError);
-        }
-        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tidegate pool key v1");
-        let mut keys: Vec<_> = keys.iter().map(|(kid, key)| (*kid, salt.extract(key))).collect();
-        keys.sort_by_key(|(kid, _)| *kid);
-        let distinct = keys.windows(2).all(|pair| matches!(pair, [a, b] if a.0 != b.0));
-        if distinct { Ok(Self { keys }) } else { Err(RingError) }
+        let largest = keys.iter().map(|(kid, _)| *kid).max().ok_or(RingError)?;
+        Self::sealing_with(keys, largest)
+    }
+
+    /// A ring of these keys, of which `sealing` seals.
+    pub fn sealing_with(keys: &[(u32, [u8; KEY_BYTES])], sealing: u32) -> Result<Self, RingError> {
+        Ok(Self(Arc::new(ArcSwap::from_pointee(Keys::new(keys, sealing)?))))
+    }
+
+    /// Takes these keys instead of those it had; what only the old ones open is void from here on.
+    pub fn rotate(&self, keys: &[(u32, [u8; KEY_BYTES])], sealing: u32) -> Result<(), RingError> {
+        let version = self.version().wrapping_add(1);
+        self.0.store(Arc::new(Keys { version, ..Keys::new(keys, sealing)? }));
+        Ok(())
+    }
+
+    /// Another number after every rotation.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.0.load().version
     }
 
     /// The key that seals for `purpose` in the hour of `now`, and its number.
     pub fn derived(&self, purpose: Purpose, now: Timestamp) -> Option<(u32, [u8; KEY_BYTES])> {
-        let (kid, prk) = self.keys.last()?;
+        let keys = self.0.load();
+        let (kid, prk) = keys.sealing()?;
         Some((*kid, derive(prk, purpose, slot(now))?))
     }
 
-    /// The keys for `purpose` that hold in every hour, one for each key of the pool, the newest last.
-    pub fn derived_by_kid(&self, purpose: Purpose) -> impl Iterator<Item = (u32, [u8; KEY_BYTES])> + '_ {
-        self.keys.iter().filter_map(move |(kid, prk)| Some((*kid, derive(prk, purpose, 0)?)))
+    /// The keys for `purpose` that hold in every hour, one for each key of the pool, the sealing one last.
+    pub fn derived_by_kid(&self, purpose: Purpose) -> Vec<(u32, [u8; KEY_BYTES])> {
+        let keys = self.0.load();
+        let (others, sealing): (Vec<_>, Vec<_>) =
+            keys.keys.iter().enumerate().partition(|(index, _)| *index != keys.sealing);
+        let derived = others.into_iter().chain(sealing);
+        derived.filter_map(|(_, (kid, prk))| Some((*kid, derive(prk, purpose, 0)?))).collect()
     }
 
     /// Seals `plain` so that only `purpose` in `context` opens it.
@@ -118,7 +146,8 @@ impl Ring {
         plain: &[u8],
         now: Timestamp,
     ) -> Result<Vec<u8>, SealError> {
-        let (kid, prk) = self.keys.last().ok_or(SealError)?;
+        let keys = self.0.load();
+        let (kid, prk) = keys.sealing().ok_or(SealError)?;
         let slot = slot(now);
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| SealError)?;
@@ -154,8 +183,9 @@ impl Ring {
             return Err(BAD);
         }
         let kid = u32::from_be_bytes(*kid);
-        let index = self.keys.binary_search_by_key(&kid, |(kid, _)| *kid).map_err(|_| BAD)?;
-        let (_, prk) = self.keys.get(index).ok_or(BAD)?;
+        let keys = self.0.load();
+        let index = keys.keys.binary_search_by_key(&kid, |(kid, _)| *kid).map_err(|_| BAD)?;
+        let (_, prk) = keys.keys.get(index).ok_or(BAD)?;
         let cipher = cipher(prk, purpose, u32::from_be_bytes(*slot)).ok_or(BAD)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| BAD)?;
         let mut body = body.to_vec();
@@ -186,9 +216,27 @@ impl Ring {
     }
 }
 
+impl Keys {
+    fn new(keys: &[(u32, [u8; KEY_BYTES])], sealing: u32) -> Result<Self, RingError> {
+        if keys.len() > KEYS_MAX {
+            return Err(RingError);
+        }
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"tidegate pool key v1");
+        let mut keys: Vec<_> = keys.iter().map(|(kid, key)| (*kid, salt.extract(key))).collect();
+        keys.sort_by_key(|(kid, _)| *kid);
+        let distinct = keys.windows(2).all(|pair| matches!(pair, [a, b] if a.0 != b.0));
+        let sealing = keys.iter().position(|(kid, _)| *kid == sealing).ok_or(RingError)?;
+        if distinct { Ok(Self { version: 0, keys, sealing }) } else { Err(RingError) }
+    }
+
+    fn sealing(&self) -> Option<&(u32, hkdf::Prk)> {
+        self.keys.get(self.sealing)
+    }
+}
+
 impl fmt::Debug for Ring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kids: Vec<u32> = self.keys.iter().map(|(kid, _)| *kid).collect();
+        let kids: Vec<u32> = self.0.load().keys.iter().map(|(kid, _)| *kid).collect();
         f.debug_struct("Ring").field("kids", &kids).finish_non_exhaustive()
     }
 }

@@ -16,12 +16,14 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod cookie;
+mod drain;
 mod entry;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
 pub mod handshake;
 pub mod hash;
+pub mod health;
 mod http;
 pub mod identity;
 pub mod keys;

@@ -1,7 +1,7 @@
 //! Client connections: accepting, TLS, and who has been quiet for too long.
 //!
 //! ```text
-//!  accept -- limits --> TLS handshake (deadline) --> hyper (HTTP/1.1 or 2 by ALPN) --> http::handle
+//!  accept -- PROXY header, from listed networks -- limits --> TLS handshake (deadline) --> hyper (HTTP/1.1 or 2 by ALPN) --> http::handle
 //!                                                      ^
 //!  Connection: progress of its bytes, requests under way -- sweep each second: idle, slow, stalled -- abort
 //! ```
@@ -12,7 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -26,16 +26,21 @@ use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use slab::Slab;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Limits;
+use crate::gateway::Phase;
 use crate::metrics::Refused;
 use crate::proxy::Forwarded;
 use crate::route::Site;
 use crate::shared::ShardContext;
 
+mod held;
+pub(crate) mod proxy_protocol;
 mod wire;
 
+use held::Held;
 use wire::{Progress, Wire};
 
 /// Most header fields of a request.
@@ -55,6 +60,8 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const STREAM_BUFFER: usize = 128 * 1024;
 /// Pause after an accept that failed for want of file descriptors or memory.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Connections a drain still takes out of the kernel's queue.
+const QUEUED_MAX: usize = 4_096;
 
 /// The connections of one shard.
 pub(crate) struct Connections {
@@ -110,9 +117,6 @@ impl Connections {
         if self.open.borrow().len() >= limits.connections {
             return Err(Refused::Connections);
         }
-        if self.handshakes.get() >= limits.handshakes {
-            return Err(Refused::Handshakes);
-        }
         let key = network(source);
         let mut sources = self.sources.borrow_mut();
         let count = sources.entry(key).or_insert(0);
@@ -140,6 +144,15 @@ impl Connections {
         });
         connection.key.set(self.open.borrow_mut().insert(Rc::downgrade(&connection)));
         Ok(connection)
+    }
+
+    /// Counts a client that has yet to show who it is, until the value is dropped.
+    fn handshake(self: &Rc<Self>, limits: &Limits) -> Result<Handshaking, Refused> {
+        if self.handshakes.get() >= limits.handshakes {
+            return Err(Refused::Handshakes);
+        }
+        self.handshakes.set(self.handshakes.get() + 1);
+        Ok(Handshaking(Rc::clone(self)))
     }
 
     /// Closes whoever is idle, slow or stalled; called each second.
@@ -301,37 +314,83 @@ impl Drop for Active {
     }
 }
 
-/// Accepts until the task is dropped.
+/// Accepts until the drain begins, and then whoever is in the kernel's queue already.
 pub(crate) async fn accept(
     ctx: Rc<ShardContext>,
     connections: Rc<Connections>,
     listener: TcpListener,
     tls: Arc<ServerConfig>,
+    mut phase: watch::Receiver<Phase>,
 ) {
     let acceptor = TlsAcceptor::from(tls);
+    let take = |stream, peer| {
+        if let Err(reason) = take(&ctx, &connections, &acceptor, stream, peer) {
+            ctx.shared().metrics.turned_away(reason);
+        }
+    };
+    let mut draining = pin!(phase.wait_for(|phase| *phase == Phase::Draining));
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
+        let accepted = tokio::select! {
+            biased;
+            _ = &mut draining => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => take(stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        match connections.admit(&ctx, peer.ip()) {
-            Ok(connection) => {
-                connections.handshakes.set(connections.handshakes.get() + 1);
-                let handshaking = Handshaking(Rc::clone(&connections));
-                tokio::task::spawn_local(serve(
-                    Rc::clone(&ctx),
-                    connection,
-                    stream,
-                    acceptor.clone(),
-                    handshaking,
-                ));
-            }
-            Err(reason) => ctx.shared().metrics.turned_away(reason),
         }
+    }
+    // Closing the listener would reset those whom the kernel has accepted for us.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..QUEUED_MAX {
+        let Ok((stream, peer)) = listener.accept() else { return };
+        if stream.set_nonblocking(true).is_ok()
+            && let Ok(stream) = TcpStream::from_std(stream)
+        {
+            take(stream, peer);
+        }
+    }
+}
+
+/// Begins to serve a client.
+fn take(
+    ctx: &Rc<ShardContext>,
+    connections: &Rc<Connections>,
+    acceptor: &TlsAcceptor,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Result<(), Refused> {
+    let handshaking = connections.handshake(&ctx.shared().limits)?;
+    let (ctx, acceptor) = (Rc::clone(ctx), acceptor.clone());
+    if ctx.shared().is_balancer(peer.ip()) {
+        let connections = Rc::clone(connections);
+        tokio::task::spawn_local(behind_balancer(ctx, connections, acceptor, (stream, peer), handshaking));
+    } else {
+        let connection = connections.admit(&ctx, peer.ip())?;
+        tokio::task::spawn_local(serve(ctx, connection, stream, acceptor, handshaking));
+    }
+    Ok(())
+}
+
+/// Serves whom a balancer passes on.
+async fn behind_balancer(
+    ctx: Rc<ShardContext>,
+    connections: Rc<Connections>,
+    acceptor: TlsAcceptor,
+    (mut stream, peer): (TcpStream, SocketAddr),
+    handshaking: Handshaking,
+) {
+    let deadline = Duration::from_secs(u64::from(ctx.shared().limits.handshake_s));
+    let source = match tokio::time::timeout(deadline, proxy_protocol::read(&mut stream)).await {
+        Ok(Ok(source)) => source.unwrap_or(peer.ip()),
+        _ => return ctx.shared().metrics.turned_away(Refused::NoProxyHeader),
+    };
+    match connections.admit(&ctx, source) {
+        Ok(connection) => serve(ctx, connection, stream, acceptor, handshaking).await,
+        Err(reason) => ctx.shared().metrics.turned_away(reason),
     }
 }
 
@@ -353,10 +412,11 @@ async fn serve(
     // Small answers must not wait for the acknowledgement of those before them.
     let _ = stream.set_nodelay(true);
     let deadline = Duration::from_secs(u64::from(ctx.shared().limits.handshake_s));
-    let Ok(Ok(tls)) = tokio::time::timeout(deadline, acceptor.accept(stream)).await else {
+    let Ok(Ok(mut tls)) = tokio::time::timeout(deadline, acceptor.accept(Held::new(stream))).await else {
         ctx.shared().metrics.turned_away(Refused::Handshake);
         return;
     };
+    tls.get_mut().0.done();
     drop(handshaking);
     let two = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     connection.shared.set(two);

@@ -65,6 +65,8 @@ pub(crate) struct Flow {
     active: Cell<i64>,
     /// The shard's age since which an upstream's answer is awaited; 0 when it is not.
     awaiting: Cell<i64>,
+    /// Whether it is a WebSocket, which has no end of its own.
+    tunnel: Cell<bool>,
     /// Whether the answer has begun, so that all one can do is break it off.
     answering: Cell<bool>,
     cut: Cell<Option<Code>>,
@@ -115,6 +117,7 @@ impl Flows {
             address: Cell::new(None),
             active: Cell::new(self.registry.age.get()),
             awaiting: Cell::new(0),
+            tunnel: Cell::new(false),
             answering: Cell::new(false),
             cut: Cell::new(None),
             wakers: RefCell::default(),
@@ -124,6 +127,15 @@ impl Flows {
         });
         flow.key.set(self.registry.flows.borrow_mut().insert(Rc::downgrade(&flow)));
         flow
+    }
+
+    /// Closes one of `steps` equal parts of the WebSockets that are left.
+    pub(crate) fn close_tunnels(&self, steps: usize) {
+        let left = self.pick(|flow| flow.tunnel.get());
+        for flow in left.iter().take(left.len().div_ceil(steps.max(1))) {
+            // A plain close, not a reset: nothing was withdrawn.
+            flow.note_cut(Code::AccessWithdrawn);
+        }
     }
 
     /// The flows that `wanted` picks. They are judged outside the borrow: cutting one drops others.
@@ -177,6 +189,11 @@ impl Flow {
         self.awaiting.set(if answer { self.registry.age.get() } else { 0 });
     }
 
+    /// Notes that it is a WebSocket from here on.
+    pub(crate) fn tunnels(&self) {
+        self.tunnel.set(true);
+    }
+
     /// Notes that the answer begins.
     pub(crate) fn answers(&self) {
         self.answering.set(true);
@@ -190,11 +207,15 @@ impl Flow {
     /// Ends it. An answer that has begun is broken off, with its connection where that carries nothing else
     /// or `all` of it must go; a request still waiting for one is answered with the reason.
     fn end(&self, code: Code, all: bool) {
-        self.cut.set(Some(code));
-        self.wakers.take().into_iter().for_each(Waker::wake);
+        self.note_cut(code);
         if self.answering.get() && (all || !self.connection.is_shared()) {
             self.connection.abort();
         }
+    }
+
+    fn note_cut(&self, code: Code) {
+        self.cut.set(Some(code));
+        self.wakers.take().into_iter().for_each(Waker::wake);
     }
 
     fn seen(&self, now: Timestamp) -> Timestamp {

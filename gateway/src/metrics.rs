@@ -64,12 +64,15 @@ pub(crate) enum Refused {
     Handshakes,
     /// The handshake failed or took too long.
     Handshake,
+    /// A balancer did not say whose connection it passes on.
+    NoProxyHeader,
     /// It sent a header too slowly, or nothing where something was awaited.
     Slow,
 }
 
 impl Refused {
-    const ALL: [Self; 5] = [Self::Connections, Self::Source, Self::Handshakes, Self::Handshake, Self::Slow];
+    const ALL: [Self; 6] =
+        [Self::Connections, Self::Source, Self::Handshakes, Self::Handshake, Self::NoProxyHeader, Self::Slow];
 
     fn name(self) -> &'static str {
         match self {
@@ -77,6 +80,7 @@ impl Refused {
             Self::Source => "source",
             Self::Handshakes => "handshakes",
             Self::Handshake => "handshake",
+            Self::NoProxyHeader => "no_proxy_header",
             Self::Slow => "slow",
         }
     }

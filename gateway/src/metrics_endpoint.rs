@@ -13,21 +13,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Registry, TextEncoder};
 use tokio::net::TcpListener;
 
+use crate::health::Health;
+
 /// Connections at once; Prometheus needs one or two.
 const CONNECTIONS_MAX: usize = 32;
 /// How long one may take to ask.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// What the endpoint asks of the rest.
-pub(crate) trait State {
-    /// Brings the gauges up to date.
-    fn refresh(&self);
-    /// Whether requests should be sent here, and if not, why.
-    fn ready(&self) -> Result<(), &'static str>;
-}
-
 /// Serves until the task is dropped; for the control thread's local set.
-pub(crate) async fn serve<S: State + 'static>(listener: TcpListener, registry: Registry, state: Rc<S>) {
+pub(crate) async fn serve(listener: TcpListener, registry: Registry, health: Rc<Health>) {
     let open = Rc::new(());
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -37,10 +31,10 @@ pub(crate) async fn serve<S: State + 'static>(listener: TcpListener, registry: R
         if Rc::strong_count(&open) > CONNECTIONS_MAX {
             continue;
         }
-        let (open, registry, state) = (Rc::clone(&open), registry.clone(), Rc::clone(&state));
+        let (open, registry, health) = (Rc::clone(&open), registry.clone(), Rc::clone(&health));
         tokio::task::spawn_local(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(&request, &registry, &*state);
+                let answer = answer(&request, &registry, &health);
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = http1::Builder::new()
@@ -55,7 +49,7 @@ pub(crate) async fn serve<S: State + 'static>(listener: TcpListener, registry: R
     }
 }
 
-fn answer(request: &Request<Incoming>, registry: &Registry, state: &impl State) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, registry: &Registry, health: &Health) -> Response<Full<Bytes>> {
     let text = |status, text: String| {
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
@@ -63,22 +57,23 @@ fn answer(request: &Request<Incoming>, registry: &Registry, state: &impl State) 
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
         response
     };
+    let said = |well: Result<(), String>| match well {
+        Ok(()) => text(StatusCode::OK, "ok\n".into()),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+    };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }
     match request.uri().path() {
         "/metrics" => {
-            state.refresh();
+            health.refresh();
             match TextEncoder::new().encode_to_string(&registry.gather()) {
                 Ok(metrics) => text(StatusCode::OK, metrics),
                 Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             }
         }
-        "/healthz" => text(StatusCode::OK, "ok\n".into()),
-        "/readyz" => match state.ready() {
-            Ok(()) => text(StatusCode::OK, "ok\n".into()),
-            Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
-        },
+        "/healthz" => said(health.alive()),
+        "/readyz" => said(health.ready()),
         _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz, /readyz\n".into()),
     }
 }

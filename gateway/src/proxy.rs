@@ -216,10 +216,9 @@ impl Passing<'_> {
         *request.version_mut() = Version::HTTP_11;
         let target = parts.uri.path_and_query().cloned().ok_or(Code::PathRefused)?;
         *request.uri_mut() = Uri::from(target);
-        *request.headers_mut() = parts.headers.clone();
         let forwarded = asked.connection.forwarded(&asked.site);
-        headers::outgoing(
-            request.headers_mut(),
+        *request.headers_mut() = headers::outgoing(
+            &parts.headers,
             &headers::Outgoing {
                 web: headers::web(&self.resource),
                 site: &asked.site,
@@ -237,7 +236,9 @@ impl Passing<'_> {
         let now = ctx.now();
         usage.signed(&opened.account, resource, now, || {
             let audience = asked.site.origin.to_str().ok()?;
-            ctx.shared().identity.token(opened.ticket(), &opened.account, audience, now)
+            let (token, renew) =
+                ctx.shared().identity.token(opened.ticket(), &opened.account, audience, now)?;
+            Some((headers::host(resource)?, token, renew))
         })
     }
 

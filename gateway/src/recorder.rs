@@ -118,6 +118,8 @@ pub(crate) struct Signed {
     pub(crate) name: HeaderValue,
     /// All of that and more, signed.
     pub(crate) token: HeaderValue,
+    /// The host the upstream is asked for, which is the same for as long.
+    pub(crate) host: HeaderValue,
 }
 
 impl Usage {
@@ -258,13 +260,13 @@ impl SessionUse {
         Some(Event::SessionEnd { actor: self.actor(None), kind: self.kind, reason })
     }
 
-    /// Who `account` is, signed for `resource`; made anew by `token` when there is nothing fresh.
+    /// Who `account` is, signed for `resource`; host and token are made anew by `make` when there is nothing fresh.
     pub(crate) fn signed(
         &self,
         account: &Arc<Account>,
         resource: &Arc<Resource>,
         now: Timestamp,
-        token: impl FnOnce() -> Option<(HeaderValue, Timestamp)>,
+        make: impl FnOnce() -> Option<(HeaderValue, HeaderValue, Timestamp)>,
     ) -> Option<Signed> {
         let mut kept = self.signed.borrow_mut();
         let known = kept.iter().find(|kept| {
@@ -273,13 +275,14 @@ impl SessionUse {
         if let Some(known) = known {
             return Some(known.signed.clone());
         }
-        let (token, renew) = token()?;
+        let (host, token, renew) = make()?;
         let text = |text: &str| HeaderValue::try_from(text).ok();
         let signed = Signed {
             user: text(&self.account.to_string())?,
             department: text(self.account.department.as_str())?,
             name: text(&percent_encoded(&account.person.display_name))?,
             token,
+            host,
         };
         kept.retain(|kept| now < kept.renew);
         if kept.len() >= SIGNED_MAX {

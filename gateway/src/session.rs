@@ -50,6 +50,8 @@ pub struct Opened {
     /// Where the computer is.
     pub source: IpAddr,
     generation: Generation,
+    /// The version of the ring that opened the cookie.
+    ring: u64,
 }
 
 impl Opened {
@@ -86,26 +88,49 @@ pub struct Ended {
     pub ticket: Ticket,
 }
 
-/// Sessions opened lately on one shard, by cookie.
+/// Sessions opened lately on one shard, by the end of their cookie: its seal, as good as any hash of it.
 #[derive(Default)]
 pub struct Cache {
-    opened: HashMap<Box<str>, (Box<str>, Rc<Opened>)>,
+    opened: HashMap<[u8; SEAL], Kept>,
 }
 
+/// An opened cookie as it was presented, and to which host.
+struct Kept {
+    value: Box<str>,
+    audience: Box<str>,
+    opened: Rc<Opened>,
+}
+
+/// Bytes of a cookie's text that its seal fills.
+const SEAL: usize = 16;
+
 impl Cache {
-    fn get(&self, value: &str, audience: &str, source: IpAddr, generation: Generation) -> Option<Rc<Opened>> {
-        let (meant_for, opened) = self.opened.get(value)?;
-        let same = **meant_for == *audience && opened.source == source && opened.generation == generation;
+    fn get(
+        &self,
+        value: &str,
+        audience: &str,
+        source: IpAddr,
+        (generation, ring): (Generation, u64),
+    ) -> Option<Rc<Opened>> {
+        let kept = self.opened.get(value.as_bytes().last_chunk()?)?;
+        let opened = &kept.opened;
+        let same = *kept.value == *value
+            && *kept.audience == *audience
+            && opened.source == source
+            && opened.generation == generation
+            && opened.ring == ring;
         same.then(|| Rc::clone(opened))
     }
 
     fn put(&mut self, value: &str, audience: &str, opened: &Rc<Opened>) {
-        if self.opened.len() >= CACHE_MAX && !self.opened.contains_key(value) {
+        let Some(seal) = value.as_bytes().last_chunk() else { return };
+        if self.opened.len() >= CACHE_MAX && !self.opened.contains_key(seal) {
             // Only cookies that opened get here, so a full cache means many people, not an attack:
             // starting over costs each of them one opening.
             self.opened.clear();
         }
-        self.opened.insert(value.into(), (audience.into(), Rc::clone(opened)));
+        let opened = Rc::clone(opened);
+        self.opened.insert(*seal, Kept { value: value.into(), audience: audience.into(), opened });
     }
 
     /// How many sessions are kept.
@@ -147,7 +172,8 @@ fn judge(ctx: &ShardContext, view: &View, value: &str, audience: &str, source: I
     let now = ctx.now();
     let Some(snapshot) = &view.snapshot else { return Auth::Behind };
     let over = |reason, ticket: &Ticket| Auth::Ended(Ended { reason, ticket: ticket.clone() });
-    let cached = ctx.sessions().borrow().get(value, audience, source, snapshot.generation);
+    let ring = ctx.ring().version();
+    let cached = ctx.sessions().borrow().get(value, audience, source, (snapshot.generation, ring));
     if let Some(opened) = cached {
         let ticket = opened.ticket();
         if let Some(reason) = view.ended.get(&opened.id()) {
@@ -180,7 +206,8 @@ fn judge(ctx: &ShardContext, view: &View, value: &str, audience: &str, source: I
             let subject = PreparedSubject::new(&subject(&cookie.ticket, &account, source)).ok();
             let generation = snapshot.generation;
             let opened =
-                Rc::new(Opened { cookie, account, department, until, absolute, subject, source, generation });
+                Opened { cookie, account, department, until, absolute, subject, source, generation, ring };
+            let opened = Rc::new(opened);
             ctx.sessions().borrow_mut().put(value, audience, &opened);
             Auth::Live(opened)
         }

@@ -3,7 +3,7 @@
 //! ```text
 //!  views -- apply: view in force, flows judged again --> Applied(generation)
 //!  ticks -- flows whose time has come, quiet connections, counts to record
-//!  drain -- stop accepting, finish, abort what is left
+//!  drain -- the listener takes whoever waits and closes; finish, abort what is left
 //! ```
 
 use std::rc::Rc;
@@ -19,6 +19,8 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::control::Notice;
+use crate::drain;
+use crate::gateway::Phase;
 use crate::listener::{self, Connections};
 use crate::live;
 use crate::shared::{ShardContext, Shared};
@@ -45,7 +47,7 @@ pub(crate) struct Shard {
     pub(crate) tls: Arc<ServerConfig>,
     pub(crate) told: watch::Receiver<Told>,
     pub(crate) notices: mpsc::Sender<Notice>,
-    pub(crate) drain: watch::Receiver<bool>,
+    pub(crate) phase: watch::Receiver<Phase>,
 }
 
 impl Shard {
@@ -85,26 +87,18 @@ impl Shard {
             Rc::clone(&connections),
             listener,
             self.tls,
+            self.phase.clone(),
         ));
         // An error means that the gateway is gone, which is an end too.
-        let _ = self.drain.wait_for(|drain| *drain).await;
-        accepting.abort();
-        connections.finish();
-        let limit = Duration::from_secs(u64::from(self.shared.limits.drain_s));
-        let finished = async {
-            while connections.len() > 0 {
-                tokio::time::sleep(TICK).await;
-                connections.finish();
-            }
-        };
-        if tokio::time::timeout(limit, finished).await.is_err() {
-            connections.abort();
-            // The tasks see it at their next turn.
-            tokio::task::yield_now().await;
+        let _ = self.phase.wait_for(|phase| *phase == Phase::Draining).await;
+        if accepting.await.is_err() {
+            tracing::error!("a shard's listener has failed");
         }
+        drain::finish(&ctx, &connections).await;
         ticking.abort();
         applying.abort();
         ctx.usage.flush(ctx.now(), &self.shared.recorder);
+        self.shared.heartbeats.end(self.index);
     }
 }
 
@@ -154,6 +148,7 @@ async fn tick(
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
+        ctx.shared().heartbeats.beat(shard);
         let now = ctx.now();
         // The age begins with 1: 0 means "not" where it is kept.
         let age = i64::try_from(started.elapsed().as_secs()).unwrap_or(i64::MAX - 1) + 1;

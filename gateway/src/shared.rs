@@ -14,7 +14,7 @@
 //! | a refusal on a resource host | `entry::refuse` | the page of a code, for people or for scripts |
 
 use std::cell::{Ref, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tidegate_core::session::{EndReason, Kind};
@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::{DialMap, GatewayConfig, Limits};
 use crate::control;
 use crate::hash::HashQueue;
+use crate::health::Heartbeats;
 use crate::http::Numbers;
 use crate::identity::Identity;
 use crate::keys::{self, Ring};
@@ -57,10 +58,14 @@ pub struct Shared {
     pub recorder: Recorder,
     /// Figures.
     pub metrics: Metrics,
+    /// When each thread last made progress.
+    pub heartbeats: Heartbeats,
     /// Loaded policy modules.
     pub library: Arc<Library>,
     /// The time of day.
     pub clock: Clock,
+    /// Networks of balancers whose connections begin with a PROXY header.
+    pub balancers: Vec<tidegate_core::Cidr>,
     /// Bounds on what clients may use up.
     pub limits: Limits,
     /// Where addresses are dialled instead.
@@ -117,7 +122,7 @@ impl Names {
 impl Shared {
     pub(crate) fn new(
         config: GatewayConfig,
-        address: SocketAddr,
+        (address, shards): (SocketAddr, usize),
         control: control::Handle,
         parts: (Identity, HashQueue, Recorder, Metrics, Arc<Library>),
     ) -> Self {
@@ -131,14 +136,22 @@ impl Shared {
             room: Room::default(),
             recorder,
             metrics,
+            // The control thread comes after the shards.
+            heartbeats: Heartbeats::new(shards + 1),
             library,
             clock: config.clock,
+            balancers: config.balancers,
             limits: config.limits,
             dial_map: config.dial_map,
             upstream_roots: config.upstream_roots,
             new_logins_s: config.new_logins_s,
             end_sessions_s: config.end_sessions_s,
         }
+    }
+
+    /// Whether connections from `peer` say whose they are.
+    pub(crate) fn is_balancer(&self, peer: IpAddr) -> bool {
+        self.balancers.iter().any(|network| network.contains(peer))
     }
 }
 

@@ -5,7 +5,6 @@
 //!  shards -- Call --> store          shards -- sessions --> report
 //! ```
 
-use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,15 +16,20 @@ use tidegate_store::{Ack, GatewayId, Report, SessionReport, Store, View};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
+use tokio::time::MissedTickBehavior;
 
 use super::modules::Modules;
 use super::{CALLS_MAX, Call, Notice};
-use crate::metrics_endpoint::{self, State};
+use crate::gateway::Phase;
+use crate::health::Health;
+use crate::metrics_endpoint;
 use crate::shard::Told;
 use crate::shared::Shared;
 
 /// Pause before a report that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often the loop shows that it goes round.
+const BEAT: Duration = Duration::from_secs(1);
 /// Sessions one report holds.
 const SESSIONS_MAX: usize = 100_000;
 
@@ -43,7 +47,7 @@ pub(crate) struct Control<S> {
     pub(crate) shards: usize,
     pub(crate) metrics: std::net::TcpListener,
     pub(crate) registry: Registry,
-    pub(crate) drain: watch::Receiver<bool>,
+    pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -54,14 +58,6 @@ struct Progress {
     applied: Vec<Generation>,
     sessions: Vec<Vec<SessionReport>>,
     reports: watch::Sender<Option<Report>>,
-}
-
-/// What `/readyz` and the gauges are made from.
-struct Health {
-    shared: Arc<Shared>,
-    view: RefCell<Arc<View>>,
-    applied: Cell<Option<Generation>>,
-    drain: watch::Receiver<bool>,
 }
 
 impl<S: Store> Control<S> {
@@ -81,12 +77,7 @@ impl<S: Store> Control<S> {
         let Self { shared, store, id, mut views, told, mut modules, broken, mut calls, mut notices, .. } =
             self;
         let (mut stop, shards) = (self.stop, self.shards);
-        let health = Rc::new(Health {
-            shared: Arc::clone(&shared),
-            view: RefCell::new(Arc::clone(&told.borrow().view)),
-            applied: Cell::new(None),
-            drain: self.drain,
-        });
+        let health = Rc::new(Health::new(Arc::clone(&shared), Arc::clone(&told.borrow().view), self.phase));
         match TcpListener::from_std(self.metrics) {
             Ok(listener) => {
                 let serving = metrics_endpoint::serve(listener, self.registry, Rc::clone(&health));
@@ -105,6 +96,8 @@ impl<S: Store> Control<S> {
         };
         let mut under_way = JoinSet::new();
         let mut open = true;
+        let mut alive = tokio::time::interval(BEAT);
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -117,7 +110,7 @@ impl<S: Store> Control<S> {
                     }
                     let view = views.borrow_and_update().clone();
                     let (newest, broken) = modules.take(view);
-                    health.view.replace(Arc::clone(&newest.view));
+                    health.sees(Arc::clone(&newest.view));
                     progress.broken = broken;
                     told.send_replace(newest);
                 }
@@ -132,9 +125,11 @@ impl<S: Store> Control<S> {
                 Some(call) = calls.recv(), if under_way.len() < CALLS_MAX => {
                     under_way.spawn_local(super::make(store.clone(), call));
                 }
+                _ = alive.tick() => shared.heartbeats.beat(shards),
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
+        shared.heartbeats.end(shards);
         while under_way.join_next().await.is_some() {}
         shared.recorder.synced().await;
     }
@@ -182,7 +177,7 @@ impl Progress {
             at: shared.clock.now(),
         };
         self.reports.send_replace(Some(Report { ack, sessions }));
-        health.applied.replace(Some(generation)) != Some(generation)
+        health.applied(generation)
     }
 }
 
@@ -207,33 +202,5 @@ async fn report<S: Store>(store: S, mut reports: watch::Receiver<Option<Report>>
             tokio::time::sleep(AGAIN).await;
             reports.mark_changed();
         }
-    }
-}
-
-impl State for Health {
-    fn refresh(&self) {
-        let metrics = &self.shared.metrics;
-        metrics.staleness.set(self.staleness_s());
-        metrics.hash_queue.set(i64::try_from(self.shared.hash_queue.waiting()).unwrap_or(i64::MAX));
-        metrics.audit_lost.set(i64::try_from(self.shared.recorder.lost()).unwrap_or(i64::MAX));
-    }
-
-    fn ready(&self) -> Result<(), &'static str> {
-        if *self.drain.borrow() {
-            return Err("draining");
-        }
-        if self.applied.get().is_none() {
-            return Err("no configuration yet");
-        }
-        if self.staleness_s() >= self.shared.new_logins_s {
-            return Err("cut off from the store for too long to accept logins");
-        }
-        Ok(())
-    }
-}
-
-impl Health {
-    fn staleness_s(&self) -> i64 {
-        self.shared.clock.now().since(self.view.borrow().fresh_at).max(0)
     }
 }

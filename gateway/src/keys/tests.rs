@@ -31,6 +31,25 @@ fn the_newest_key_seals_and_older_ones_still_open() {
 }
 
 #[test]
+fn a_rotation_reaches_every_clone() {
+    let ring = ring(&[1]);
+    let clone = ring.clone();
+    let before = clone.seal(Purpose::Cookie, b"", b"x", NOON).unwrap();
+    let version = clone.version();
+    // The next key is known everywhere before anybody seals with it.
+    ring.rotate(&[(1, [1; 32]), (2, [2; 32])], 1).unwrap();
+    assert_ne!(clone.version(), version);
+    assert_eq!(clone.derived(Purpose::Cookie, NOON).unwrap().0, 1);
+    ring.rotate(&[(1, [1; 32]), (2, [2; 32])], 2).unwrap();
+    assert_eq!(clone.derived(Purpose::Cookie, NOON).unwrap().0, 2);
+    assert_eq!(clone.open(Purpose::Cookie, b"", &before).unwrap(), b"x");
+    ring.rotate(&[(2, [2; 32])], 2).unwrap();
+    assert_eq!(clone.open(Purpose::Cookie, b"", &before), Err(Code::TicketInvalid));
+    assert!(ring.rotate(&[(2, [2; 32])], 3).is_err(), "no such key");
+    assert_eq!(clone.derived(Purpose::Cookie, NOON).unwrap().0, 2, "what cannot be used changes nothing");
+}
+
+#[test]
 fn every_purpose_and_hour_has_a_key_of_its_own() {
     let ring = ring(&[7]);
     let mut seen = std::collections::BTreeSet::new();

@@ -99,19 +99,15 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &
     values.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(',')).map(str::trim)
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(header::CONNECTION) {
-        let named: Vec<HeaderName> = list(headers, &header::CONNECTION)
-            .filter_map(|name| HeaderName::try_from(name).ok())
-            .take(NAMED_MAX)
-            .collect();
-        for name in named {
-            headers.remove(name);
-        }
+/// Fields named in `Connection`, which go with it.
+fn named(headers: &HeaderMap) -> Vec<HeaderName> {
+    if !headers.contains_key(header::CONNECTION) {
+        return Vec::new();
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    list(headers, &header::CONNECTION)
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .take(NAMED_MAX)
+        .collect()
 }
 
 /// Fields only we may set. Many upstreams read `-` and `_` alike, so both are taken off.
@@ -123,17 +119,27 @@ fn is_ours(name: &str) -> bool {
     starts("x-tidegate-") || starts("x-forwarded-") || starts("x-real-ip") || name == "forwarded"
 }
 
-/// Makes a client's headers those of a request to the upstream.
-pub(super) fn outgoing(headers: &mut HeaderMap, out: &Outgoing<'_>) {
-    strip_hop_by_hop(headers);
-    // The body says how long it is; two sayings could differ.
-    headers.remove(header::CONTENT_LENGTH);
-    headers.remove(header::EXPECT);
-    let ours: Vec<HeaderName> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
-    for name in ours {
-        headers.remove(name);
+/// The headers of a request to the upstream, from those of the client's.
+pub(super) fn outgoing(from: &HeaderMap, out: &Outgoing<'_>) -> HeaderMap {
+    let named = named(from);
+    let mut headers = HeaderMap::with_capacity(from.len() + PUT_ON);
+    // What we put on ourselves comes last, so that it replaces whatever the client called so.
+    for (name, value) in from {
+        let dropped = HOP_BY_HOP.contains(name)
+            // The body says how long it is; two sayings could differ.
+            || *name == header::CONTENT_LENGTH
+            || *name == header::EXPECT
+            || *name == header::COOKIE
+            || *name == header::HOST
+            || is_ours(name.as_str())
+            || named.contains(name);
+        if !dropped {
+            headers.append(name.clone(), value.clone());
+        }
     }
-    strip_cookies(headers);
+    if let Some(cookies) = others_cookies(from) {
+        headers.insert(header::COOKIE, cookies);
+    }
     let origin = headers.get(header::ORIGIN);
     if origin.is_some_and(|origin| origin == out.site.origin)
         && let Ok(own) = HeaderValue::try_from(upstream_origin(out.web))
@@ -141,14 +147,11 @@ pub(super) fn outgoing(headers: &mut HeaderMap, out: &Outgoing<'_>) {
         // The page and what it calls are one origin to the browser; they must be one to the upstream.
         headers.insert(header::ORIGIN, own);
     }
-    if let Ok(host) = HeaderValue::try_from(authority(out.web)) {
-        headers.insert(header::HOST, host);
-    }
+    headers.insert(header::HOST, out.signed.host.clone());
     if out.upgrade {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
-    headers.reserve(PUT_ON);
     headers.insert(FORWARDED_FOR, out.forwarded.source.clone());
     headers.insert(FORWARDED_HOST, out.site.authority.clone());
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
@@ -160,13 +163,11 @@ pub(super) fn outgoing(headers: &mut HeaderMap, out: &Outgoing<'_>) {
     if let Ok(request) = HeaderValue::try_from(out.request) {
         headers.insert(REQUEST, request);
     }
+    headers
 }
 
-/// Takes our cookies off; the upstream's own stay.
-fn strip_cookies(headers: &mut HeaderMap) {
-    if !headers.contains_key(header::COOKIE) {
-        return;
-    }
+/// The cookies that are not ours, in one field.
+fn others_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     let ours = |pair: &str| pair.trim_start().starts_with(cookie::PREFIX);
     let mut kept = String::new();
     // HTTP/2 sends each cookie in a field of its own; HTTP/1.1 wants them in one.
@@ -179,32 +180,30 @@ fn strip_cookies(headers: &mut HeaderMap) {
             kept.push_str(pair);
         }
     }
-    match HeaderValue::try_from(kept) {
-        Ok(kept) if !kept.is_empty() => {
-            headers.insert(header::COOKIE, kept);
-        }
-        _ => {
-            headers.remove(header::COOKIE);
-        }
-    }
+    if kept.is_empty() { None } else { HeaderValue::try_from(kept).ok() }
 }
 
 /// Makes an upstream's headers those of our answer.
 pub(super) fn incoming(headers: &mut HeaderMap, web: &Web, site: &Site, upgraded: bool) {
-    strip_hop_by_hop(headers);
-    // It would lead browsers past the gateway.
-    headers.remove(header::ALT_SVC);
-    if upgraded {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    }
-    if headers.contains_key(header::SET_COOKIE) {
+    // Most answers have none of these: one look at each field tells.
+    let special = headers.keys().any(|name| {
+        // Alt-Svc would lead browsers past the gateway.
+        HOP_BY_HOP.contains(name) || *name == header::ALT_SVC || *name == header::SET_COOKIE
+    });
+    if special {
+        for name in named(headers).iter().chain(&HOP_BY_HOP).chain([&header::ALT_SVC]) {
+            headers.remove(name);
+        }
         let cookies: Vec<HeaderValue> =
             headers.get_all(header::SET_COOKIE).iter().filter_map(own_cookie).collect();
         headers.remove(header::SET_COOKIE);
         for cookie in cookies {
             headers.append(header::SET_COOKIE, cookie);
         }
+    }
+    if upgraded {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
     if let Some(target) = headers.get(header::LOCATION)
         && let Some(target) = moved(target, web, site)
@@ -256,6 +255,11 @@ fn scheme(web: &Web) -> &'static str {
 
 fn upstream_origin(web: &Web) -> String {
     format!("{}://{}", scheme(web), authority(web))
+}
+
+/// The host a resource's requests name.
+pub(super) fn host(resource: &Resource) -> Option<HeaderValue> {
+    HeaderValue::try_from(authority(web(resource))).ok()
 }
 
 /// Host and port as a browser would name them.

@@ -16,6 +16,7 @@ const BUFFER_BYTES: usize = 8 * 1024;
 
 /// Joins both ends. Dropping them, which is what a cut does, closes both connections.
 pub(super) async fn run(flow: Rc<Flow>, client: OnUpgrade, upstream: OnUpgrade) {
+    flow.tunnels();
     let joined = async {
         let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else { return };
         let mut client = Noted { io: TokioIo::new(client), flow: &flow };

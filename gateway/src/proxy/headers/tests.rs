@@ -30,13 +30,13 @@ fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
 }
 
 fn sent(pairs: &[(&str, &str)], upgrade: bool) -> HeaderMap {
-    let mut headers = headers(pairs);
     let value = HeaderValue::from_static;
     let signed = Signed {
         user: value("sbj/wangfang"),
         department: value("sbj"),
         name: value("%E7%8E%8B"),
         token: value("a.b.c"),
+        host: value("pension.intern:8080"),
     };
     let site = site();
     let out = Outgoing {
@@ -47,8 +47,7 @@ fn sent(pairs: &[(&str, &str)], upgrade: bool) -> HeaderMap {
         request: "1234-5678-9012",
         upgrade,
     };
-    outgoing(&mut headers, &out);
-    headers
+    outgoing(&headers(pairs), &out)
 }
 
 fn get<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {

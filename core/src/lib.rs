@@ -38,7 +38,7 @@ pub use id::{
 };
 pub use localized::{Lang, Localized};
 pub use net::{Cidr, CidrError, is_forbidden_target};
-pub use not_yet::{NOT_YET_SUPPORTED, NotYet};
+pub use not_yet::{CLUSTER_ONLY, NOT_YET_SUPPORTED, NotYet};
 pub use resource::{Contact, Endpoint, Resource, UpstreamScheme, UpstreamTls, Web};
 pub use snapshot::{
     Department, Hotline, LoginRules, Platform, PolicyModule, PolicyState, RuleName, SessionRules, Snapshot,

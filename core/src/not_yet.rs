@@ -30,33 +30,8 @@ pub const NOT_YET_SUPPORTED: &[NotYet] = &[
     },
     NotYet {
         kind: "VpnGateway",
-        field: "spec.hosts",
-        instead: "remove the field and name the host with --host; pools of gateways come with Kubernetes",
-    },
-    NotYet {
-        kind: "VpnGateway",
-        field: "spec.tls",
-        instead: "remove the field; the certificate lies in the state directory, its Secret comes with Kubernetes",
-    },
-    NotYet {
-        kind: "VpnGateway",
-        field: "spec.replicas",
-        instead: "remove the field; pools of gateways come with Kubernetes",
-    },
-    NotYet {
-        kind: "VpnGateway",
-        field: "spec.autoscaling",
-        instead: "remove the field; pools of gateways come with Kubernetes",
-    },
-    NotYet {
-        kind: "VpnGateway",
         field: "spec.departments",
         instead: "remove the field; the one pool there is serves every department",
-    },
-    NotYet {
-        kind: "VpnGateway",
-        field: "spec.staleness",
-        instead: "remove the field; the built-in limits apply",
     },
     NotYet {
         kind: "VpnGateway",
@@ -73,5 +48,34 @@ pub const NOT_YET_SUPPORTED: &[NotYet] = &[
         kind: "Recertification",
         field: "",
         instead: "extend accounts one by one with spec.review until campaigns exist",
+    },
+];
+
+/// What only a cluster has: refused in a folder that one process serves by itself.
+pub const CLUSTER_ONLY: &[NotYet] = &[
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.hosts",
+        instead: "remove the field and name the host with --host; it counts on a cluster",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.tls",
+        instead: "remove the field; the certificate lies in the state directory, its Secret counts on a cluster",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.replicas",
+        instead: "remove the field; one process is one gateway, a cluster has pools of them",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.autoscaling",
+        instead: "remove the field; one process is one gateway, a cluster has pools of them",
+    },
+    NotYet {
+        kind: "VpnGateway",
+        field: "spec.staleness",
+        instead: "remove the field; a gateway in the same process is never cut off",
     },
 ];

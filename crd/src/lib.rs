@@ -24,5 +24,5 @@ pub use convert::{Form, convert};
 pub use definition::{chart_file, definition, schema};
 pub use kind::{API_VERSION, GROUP, Kind, VERSION};
 pub use reference::reference;
-pub use validate::validate;
+pub use validate::{cluster_only, validate};
 pub use violation::Violation;

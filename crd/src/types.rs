@@ -19,7 +19,9 @@ pub use common::{Condition, KeyRef, Status, Text};
 pub use department::{
     Department, DepartmentSpec, Hotline, LockMode, Login, LoginMethod, Quotas, Roles, Session,
 };
-pub use gateway::{Autoscaling, Dns, GatewayTls, Staleness, Tunnel, VpnGateway, VpnGatewaySpec};
+pub use gateway::{
+    Autoscaling, Dns, GatewayStatus, GatewayTls, Staleness, Tunnel, VpnGateway, VpnGatewaySpec,
+};
 pub use policy::{
     AccessPolicy, AccessPolicySpec, AccessRule, ClusterAccessPolicy, ClusterAccessPolicySpec, Day, Device,
     Effect, Factor, Match, Mode, Module, ResourceSelector, Target, UserSelector, Window,

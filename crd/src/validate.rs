@@ -10,6 +10,7 @@ mod rules;
 mod structure;
 mod suggest;
 
+pub use not_yet::cluster_only;
 use serde_json::Value;
 use tidegate_core::Code;
 

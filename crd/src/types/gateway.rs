@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Status, Text};
+use super::common::{Condition, Text};
 use super::schema;
 
 /// What a pool of gateways is.
@@ -17,12 +17,18 @@ use super::schema;
     shortname = "vgw",
     category = "tidegate",
     namespaced,
-    status = "Status",
+    status = "GatewayStatus",
+    scale(
+        spec_replicas_path = ".spec.replicas",
+        status_replicas_path = ".status.replicas",
+        label_selector_path = ".status.selector"
+    ),
     derive = "PartialEq",
     doc = "A pool of gateways; it counts only in the controller's own namespace.",
     validation = ("self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')",
         "TG-6001 the name becomes part of a host name; write at most 40 letters, digits or hyphens without a dot"),
     printcolumn(name = "Hosts", type_ = "string", json_path = ".spec.hosts"),
+    printcolumn(name = "Gateways", type_ = "integer", json_path = ".status.replicas"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -131,4 +137,25 @@ pub struct Staleness {
     /// The minutes after which open sessions end.
     #[schemars(range(min = 1, max = 10_080))]
     pub end_sessions_minutes: u32,
+}
+
+/// How a pool is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// The generation of the object that the conditions speak about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// The gateways there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<i32>,
+    /// The labels of the gateways' pods, as a selector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_024))]
+    pub selector: Option<String>,
+    /// The conditions of the object, one of each type.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
 }

@@ -1,21 +1,33 @@
 //! Fields whose feature does not exist yet are refused when set.
 
 use serde_json::Value;
-use tidegate_core::{Code, NOT_YET_SUPPORTED};
+use tidegate_core::{CLUSTER_ONLY, Code, NOT_YET_SUPPORTED, NotYet};
 
 use crate::kind::Kind;
 use crate::violation::Violation;
 
 pub(super) fn check(kind: Kind, value: &Value, violations: &mut Vec<Violation>) {
-    for entry in NOT_YET_SUPPORTED.iter().filter(|entry| entry.kind == kind.as_str()) {
+    refuse(NOT_YET_SUPPORTED, "is not built yet", kind, value, violations);
+}
+
+/// Fields of `value` that only a cluster has: whoever serves a folder by itself refuses them.
+#[must_use]
+pub fn cluster_only(kind: Kind, value: &Value) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    refuse(CLUSTER_ONLY, "counts on a cluster only", kind, value, &mut violations);
+    violations
+}
+
+fn refuse(table: &[NotYet], why: &str, kind: Kind, value: &Value, violations: &mut Vec<Violation>) {
+    for entry in table.iter().filter(|entry| entry.kind == kind.as_str()) {
         let mut found = Vec::new();
         let message = if entry.field.is_empty() {
             found.push("kind".to_owned());
-            format!("{kind} is not built yet")
+            format!("{kind} {why}")
         } else {
             let steps: Vec<&str> = entry.field.split('.').collect();
             find(value, &steps, String::new(), &mut found);
-            format!("{} is not built yet", entry.field)
+            format!("{} {why}", entry.field)
         };
         violations.extend(
             found

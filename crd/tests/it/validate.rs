@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tidegate_core::Code;
-use tidegate_crd::{Kind, validate};
+use tidegate_crd::{Kind, cluster_only, validate};
 
 use crate::support::{object, only, valid, with};
 
@@ -198,14 +198,22 @@ fn features_that_are_not_built_are_refused() {
     refused(Kind::Department, "/lockMode", json!("Closed"), "spec.lockMode", Code::NotYetSupported, "tunnel");
     refused(
         Kind::VpnGateway,
-        "/replicas",
-        json!(3),
-        "spec.replicas",
+        "/dns",
+        json!({"virtualPrefixes": ["100.64.0.0/16"]}),
+        "spec.dns",
         Code::NotYetSupported,
-        "come with Kubernetes",
+        "tunnel",
     );
     let violation = only(validate(Kind::Recertification, &valid(Kind::Recertification), None));
     assert_eq!(violation.code, Code::NotYetSupported);
+}
+
+#[test]
+fn what_only_a_cluster_has_is_refused_by_a_folder_alone() {
+    let object = with(Kind::VpnGateway, "/replicas", json!(3));
+    assert_eq!(validate(Kind::VpnGateway, &object, None), []);
+    let violation = only(cluster_only(Kind::VpnGateway, &object));
+    assert_eq!((violation.path.as_str(), violation.code), ("spec.replicas", Code::NotYetSupported));
 }
 
 #[test]

@@ -181,7 +181,7 @@ struct Shared {
     counts: live::Counts,
     presence: Presence,
     pen: tokio::sync::Mutex<Option<Pen>>,
-    closed: AtomicBool,
+    closing: channel::Sender<bool>,
 }
 
 impl Shared {
@@ -191,7 +191,7 @@ impl Shared {
     }
 
     fn open(&self) -> StoreResult<()> {
-        if self.closed.load(Ordering::Acquire) {
+        if *self.closing.borrow() {
             return Err(StoreError::Unavailable("it is closed".into()));
         }
         Ok(())
@@ -306,7 +306,7 @@ impl Etcd {
             counts: live::Counts::default(),
             presence: Presence::default(),
             pen: tokio::sync::Mutex::new(None),
-            closed: AtomicBool::new(false),
+            closing: channel::Sender::new(false),
         });
         let mut mirror = Mirror::default();
         let from_disk = stored.is_some();
@@ -328,8 +328,8 @@ impl Etcd {
         }
         let tasks = vec![
             tokio::spawn(feed.run()),
-            tokio::spawn(beat(Arc::clone(&shared))),
-            tokio::spawn(restore(Arc::clone(&shared))),
+            tokio::spawn(until_closed(Arc::clone(&shared), beat(Arc::clone(&shared)))),
+            tokio::spawn(until_closed(Arc::clone(&shared), restore(Arc::clone(&shared)))),
         ];
         Ok(Self { shared, tasks: Arc::new(Tasks(Mutex::new(tasks))) })
     }
@@ -351,13 +351,13 @@ impl Etcd {
 
     /// Ends what runs in the background; a gateway leaves the list of those alive. Later calls find no store.
     pub async fn close(&self) {
-        if self.shared.closed.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        for task in self.tasks.take() {
-            task.abort();
-            // An aborted task ends with that word.
-            let _ = task.await;
+        self.shared.closing.send_replace(true);
+        // Whoever waits for an intent learns of it.
+        self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
+        for mut task in self.tasks.take() {
+            if tokio::time::timeout(CALL_DEADLINE, &mut task).await.is_err() {
+                task.abort();
+            }
         }
         self.shared.disappear().await;
     }
@@ -385,6 +385,16 @@ async fn begin(shared: &Shared, feed: &mut Feed) -> StoreResult<()> {
         }
     }
     feed.start().await
+}
+
+/// Does something for as long as the store is open.
+async fn until_closed(shared: Arc<Shared>, work: impl Future<Output = ()>) {
+    let mut closing = shared.closing.subscribe();
+    tokio::select! {
+        () = work => {}
+        // An error means that the store is gone altogether.
+        _ = closing.wait_for(|closing| *closing) => {}
+    }
 }
 
 /// Renews the lease, for as long as the store is open.

@@ -154,15 +154,13 @@ pub async fn freshness_is_proved(backend: &impl Backend) {
     until(&mut views, |view| view.fresh_at > opened).await;
 }
 
-/// A term that was seen, or is older, does not come back.
+/// A term older than one that was seen does not come back.
 pub async fn deposed_term_is_fenced(backend: &impl Backend) {
     let store = backend.open(5).await.expect("open");
     store.publish(put([])).await.expect("publish");
     backend.close(store).await;
-    for term in [4, 5] {
-        let refused = backend.open(term).await.map(drop);
-        assert!(matches!(refused, Err(StoreError::Fenced(fenced)) if fenced == term), "{refused:?}");
-    }
+    let refused = backend.open(4).await.map(drop);
+    assert!(matches!(refused, Err(StoreError::Fenced(4))), "{refused:?}");
     let store = backend.open(6).await.expect("open");
     assert_eq!(store.publish(put([])).await.expect("publish"), Generation { term: 5, sequence: 1 });
     let sbj = sample::department("sbj", &["a"]);

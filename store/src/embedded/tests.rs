@@ -241,6 +241,8 @@ async fn one_file_has_one_owner() {
     assert!(matches!(peek, Err(StoreError::Unavailable(_))), "{peek:?}");
     store.publish(publication(&["a"])).await.expect("publish");
     store.close().await;
+    let same = Embedded::open(&file, 1).map(drop);
+    assert!(matches!(same, Err(StoreError::Fenced(1))), "{same:?}");
     let snapshot = Embedded::peek(&file).expect("nobody has it open").expect("a snapshot");
     assert!(snapshot.department("sbj").is_some());
     assert!(matches!(store.publish(Publication::default()).await, Err(StoreError::Unavailable(_))));

@@ -64,8 +64,18 @@ impl Feed {
         self.catch_up(&link).await
     }
 
-    /// Follows the store until the task is ended.
+    /// Follows the store until it is closed; then the snapshot on disk is the newest.
     pub(super) async fn run(mut self) {
+        let mut closing = self.shared.closing.subscribe();
+        let closed = closing.wait_for(|closing| *closing);
+        tokio::select! {
+            () = self.follow() => {}
+            _ = closed => {}
+        }
+        self.save().await;
+    }
+
+    async fn follow(&mut self) {
         let mut pause = PAUSES.0;
         loop {
             let connected = Instant::now();

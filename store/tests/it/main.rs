@@ -2,5 +2,6 @@
 
 mod audit;
 mod conformance;
+mod etcd;
 mod golden;
 mod wire;

@@ -1,0 +1,89 @@
+//! What a publication costs, and what keys that change do to it.
+
+use std::sync::Arc;
+
+use tidegate_core::Account;
+use tidegate_store::conformance::sample;
+use tidegate_store::{Change, Etcd, EtcdConfig, EtcdRole, GatewayId, Publication, Store as _};
+
+use super::members::Members;
+use super::{config, controller, gateway, people, publication, until};
+
+/// Bytes and keys below the configuration that were written after a revision.
+fn written(members: &Members, after: i64) -> Vec<String> {
+    let all = members
+        .etcdctl(&["get", "--prefix", "/tidegate/v1/pools/main/", "--write-out=json"])
+        .expect("everything");
+    let all: serde_json::Value = serde_json::from_str(&all).expect("JSON");
+    let newer = |kv: &&serde_json::Value| kv["mod_revision"].as_i64() > Some(after);
+    let kvs = all["kvs"].as_array().expect("keys");
+    kvs.iter().filter(newer).map(|kv| kv["value"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_user_of_many_costs_one_shard_and_one_manifest() {
+    const PEOPLE: usize = 20_000;
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    let names: Vec<String> = (0..PEOPLE).map(|n| format!("p{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut sbj = sample::department("sbj", &names);
+    let put = |department| Publication {
+        platform: Some(Arc::new(sample::platform())),
+        departments: vec![Change::Put(Arc::new(department))],
+    };
+    pen.publish(put(sbj.clone())).await.expect("publish");
+    let reader = gateway(&members, "g1").await.expect("a gateway");
+    until(&reader, "everybody", |view| people(view) == PEOPLE).await;
+    reader.close().await;
+    let before = pen.identity().await.expect("a revision").revision;
+
+    let changed = Account { state: tidegate_core::AccountState::Suspended, ..sample::account("sbj", "p7") };
+    sbj.accounts.insert(changed.name.clone(), Arc::new(changed));
+    pen.publish(put(sbj)).await.expect("publish");
+    // One shard, one manifest, one head; values are Base64 here.
+    let written = written(&members, before);
+    assert_eq!(written.len(), 3);
+    assert!(written.iter().all(|value| value.len() * 3 / 4 <= 100 * 1024), "more than 100 KiB");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_key_seals_everything_anew() {
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    let first = pen.publish(publication(&["a", "b"])).await.expect("publish");
+    pen.close().await;
+    let ring = vec![(1, [7; 32]), (2, [9; 32])];
+    let rotated = EtcdConfig { ring, ..config(&members, EtcdRole::Controller { term: 2 }) };
+    let pen = Etcd::connect(rotated).await.expect("the controller");
+    assert!(pen.publish(publication(&["a", "b"])).await.expect("publish") > first);
+    let reader = EtcdRole::Gateway { id: GatewayId("g1".into()) };
+    let reader = EtcdConfig { ring: vec![(2, [9; 32])], ..config(&members, reader) };
+    let reader = Etcd::connect(reader).await.expect("a gateway without the old key");
+    until(&reader, "everything", |view| people(view) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_went_away_is_gone_and_can_be_forgotten() {
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    let (first, second) = (gateway(&members, "g1").await, gateway(&members, "g2").await);
+    let (first, second) = (first.expect("g1"), second.expect("g2"));
+    for (store, name) in [(&first, "g1"), (&second, "g2")] {
+        let ack = tidegate_store::Ack {
+            gateway: GatewayId(name.into()),
+            generation: tidegate_core::Generation { term: 1, sequence: 1 },
+            broken: std::collections::BTreeMap::new(),
+            evaluators: Vec::new(),
+            at: tidegate_core::Timestamp(1_790_000_000),
+        };
+        store.report(tidegate_store::Report { ack, sessions: Vec::new() }).await.expect("report");
+    }
+    assert!(pen.gone().await.expect("gone").is_empty());
+    second.close().await;
+    assert_eq!(pen.gone().await.expect("gone"), [GatewayId("g2".into())]);
+    assert_eq!(pen.reports().await.expect("reports").len(), 2, "it is missed");
+    pen.forget(&GatewayId("g2".into())).await.expect("forget");
+    assert_eq!(pen.reports().await.expect("reports").len(), 1);
+    assert!(first.forget(&GatewayId("g1".into())).await.is_err(), "gateways forget nobody");
+}

@@ -1,11 +1,13 @@
 #!/bin/sh
 # Applies each approver's fragment to a cluster under the approver's name.
 #
-# People approve with their own login; --as stands in for that here, and needs the right to impersonate them.
-# Admission refuses a fragment whose approval.by is not the user who applies it.
+# People approve with their own login, which also says what groups they are in; --as and --as-group stand in for that
+# here, and need the right to impersonate. Admission refuses a fragment whose approval.by is not the user who applies it.
 set -eu
 cd "$(dirname "$0")"
 for file in approvals/*.yaml; do
     approver=$(basename "$file" .yaml)
-    kubectl apply --server-side --field-manager=tidegate-approve --as="$approver" --filename="$file"
+    department=$(sed -n 's/^  namespace: dept-//p' "$file" | head -n 1)
+    kubectl apply --server-side --field-manager=tidegate-approve \
+        --as="$approver" --as-group="$department-approvers" --filename="$file"
 done

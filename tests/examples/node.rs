@@ -3,10 +3,11 @@
 use std::io::Read as _;
 
 fn main() {
-    let Some(node) = tidegate_tests::node::start_or_skip() else { return };
+    let Some(mut node) = tidegate_tests::node::start_or_skip() else { return };
     for image in std::env::args().skip(1) {
         node.import(image.as_ref()).unwrap_or_else(|error| panic!("{error}"));
     }
+    node.start_metrics().unwrap_or_else(|error| panic!("{error}"));
     let shell = node.place().command("bash");
     println!("export KUBECONFIG={}/admin.kubeconfig", node.plane().files().display());
     println!("{shell:?}");

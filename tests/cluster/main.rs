@@ -1,0 +1,111 @@
+//! Tidegate on a real cluster, as `docs/guide/kubernetes.md` describes it: the page is executed, and between its
+//! commands people log in, open systems, are refused, and never have to log in again because gateways come and go.
+
+use std::process::Command;
+
+mod guide;
+mod people;
+
+use guide::Guide;
+use people::{Person, serve_systems};
+
+use tidegate_tests::node::{self, Node};
+use tidegate_tests::tree::root;
+
+/// The namespace of everything that is Tidegate's.
+const NAMESPACE: &str = "tidegate-system";
+
+#[test]
+fn the_guide_on_a_real_cluster() {
+    let Some(mut node) = node::start_or_skip() else { return };
+    load_images(&node);
+    node.start_metrics().unwrap_or_else(|error| panic!("{error}"));
+    serve_systems(&mut node);
+    let node = &node;
+    let guide = Guide::read("docs/guide/kubernetes.md");
+
+    guide.run(node, "Install");
+    guide.run(node, "Departments, people, systems, rules");
+    guide.run(node, "Approvals");
+
+    let printed = guide.run(node, "The first login");
+    let code = printed[0].trim();
+    let (authority, address) = (guide.file("tidegate-ca.crt"), service_address(node));
+    let person = |department, name| Person::new(node, department, name, &authority, &address);
+    let wangfang = person("sbj", "wangfang");
+    wangfang.activate(code);
+    allowed_and_denied(&wangfang, &person("sbj", "zhangwei"), &person("xqrsj", "chenjing"), node);
+
+    guide.run_block(node, "A change is in force within a second", 0);
+    assert_ne!(wangfang.open("GET", "records-sbj"), "200 records-sbj", "a suspended account opens nothing");
+    guide.run_block(node, "A change is in force within a second", 1);
+    assert_eq!(wangfang.login(), "200 gateway", "an account that is active again can log in");
+
+    at_work(&wangfang, "gateways come and go", || {
+        guide.run(node, "More gateways, and fewer");
+    });
+    at_work(&wangfang, "gateways follow the load", || {
+        guide.run(node, "Gateways that follow the load");
+    });
+    at_work(&wangfang, "everything is upgraded", || {
+        guide.run(node, "Upgrade");
+    });
+    guide.run(node, "Uninstall");
+    let left = ["get", "crd", "vpnusers.tidegate.dev", "departments.tidegate.dev"];
+    node.plane().kubectl(&left, "").unwrap_or_else(|error| panic!("the definitions stay: {error}"));
+}
+
+/// Builds what the nodes of a real cluster would pull from a registry, and loads it.
+fn load_images(node: &Node) {
+    let built = node.plane().run(&mut Command::new(root().join("tests/tools/images")), "");
+    let built = built.unwrap_or_else(|error| panic!("tests/tools/images: {error}"));
+    for archive in built.lines() {
+        node.import(archive.as_ref()).unwrap_or_else(|error| panic!("{archive}: {error}"));
+    }
+}
+
+fn service_address(node: &Node) -> String {
+    let asked =
+        ["-n", NAMESPACE, "get", "service", "tidegate-gateway-main", "-o", "jsonpath={.spec.clusterIP}"];
+    node.plane().kubectl(&asked, "").unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The table of the example, for three people.
+fn allowed_and_denied(wangfang: &Person<'_>, zhangwei: &Person<'_>, chenjing: &Person<'_>, node: &Node) {
+    zhangwei.activate(&code(node, "sbj", "zhangwei"));
+    chenjing.activate(&code(node, "xqrsj", "chenjing"));
+    for (person, method, system, answer) in [
+        (wangfang, "GET", "records-sbj", "200 records-sbj"),
+        (wangfang, "POST", "records-sbj", "200 records-sbj"),
+        (wangfang, "DELETE", "records-sbj", "403 gateway"),
+        (wangfang, "GET", "archive-sbj", "200 archive-sbj"),
+        (wangfang, "GET", "exchange-rsj", "200 exchange-rsj"),
+        (wangfang, "GET", "fund-sbj", "403 gateway"),
+        (wangfang, "GET", "analysis-rsj", "403 gateway"),
+        (zhangwei, "GET", "analysis-rsj", "200 analysis-rsj"),
+        (chenjing, "GET", "records-sbj", "200 records-sbj"),
+        (chenjing, "POST", "records-sbj", "403 gateway"),
+        (chenjing, "GET", "archive-sbj", "403 gateway"),
+    ] {
+        assert_eq!(person.open(method, system), answer, "{method} {system}");
+    }
+}
+
+/// The activation code that waits for somebody.
+fn code(node: &Node, department: &str, name: &str) -> String {
+    let secret = format!("tidegate-activation-{name}");
+    let namespace = format!("--namespace=dept-{department}");
+    let asked = ["get", "secret", &secret, &namespace, "--output=go-template={{.data.code | base64decode}}"];
+    node.plane().kubectl(&asked, "").unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Somebody works all the time while something happens, and never has to log in again.
+fn at_work(person: &Person<'_>, what: &str, happens: impl FnOnce()) {
+    let work = person.work("records-sbj");
+    happens();
+    let done = work.finish();
+    let count = |field: &str| done[field].as_u64().unwrap_or_else(|| panic!("{field} in {done}"));
+    println!("{what}: {done}");
+    assert!(count("opened") > 0, "{what}: {done}");
+    assert_eq!((count("logins"), count("refused")), (0, 0), "{what}: {done}");
+}

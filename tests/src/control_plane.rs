@@ -1,6 +1,7 @@
 //! A real etcd and Kubernetes API server, on loopback or on a node, with certificates of their own, for one test.
 
 use std::error::Error;
+use std::fs;
 use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use crate::place::Place;
 use crate::process::Process;
+use crate::programs;
 use crate::tree::root;
 use crate::wait;
 
@@ -21,6 +23,14 @@ const READY: Duration = Duration::from_secs(120);
 
 /// How often to try other ports when somebody else took one first.
 const TRIES: u32 = 5;
+
+/// The API server's audit log among the control plane's files; one JSON record in a line.
+pub const AUDIT_LOG: &str = "audit.log";
+
+/// What is recorded there: who wrote which of our objects, and what admission had to say about it.
+const AUDIT_POLICY: &str = r#"{"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+  "rules": [{"level": "Metadata", "verbs": ["create", "update", "patch", "delete"],
+    "resources": [{"group": "tidegate.dev"}]}, {"level": "None"}]}"#;
 
 /// A running control plane; dropping it stops both programs and removes what they wrote.
 #[derive(Debug)]
@@ -35,18 +45,6 @@ pub struct ControlPlane {
     files: tempfile::TempDir,
 }
 
-/// The directory of the real programs, or why they are not there.
-///
-/// # Errors
-///
-/// When one has not been built; the message has the command that builds it.
-pub fn binaries() -> Result<PathBuf, String> {
-    let found = Command::new(root().join("tests/tools/binaries")).arg("--find").output();
-    let found = found.map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if found.status.success() { Ok(text(&found.stdout).into()) } else { Err(text(&found.stderr)) }
-}
-
 /// A control plane, or nothing after having said aloud what is missing.
 ///
 /// # Panics
@@ -55,7 +53,7 @@ pub fn binaries() -> Result<PathBuf, String> {
 /// never looks like a passed one where it counts.
 #[must_use]
 pub fn start_or_skip() -> Option<ControlPlane> {
-    match binaries() {
+    match programs::find(&[]) {
         Ok(binaries) => Some(ControlPlane::start(&binaries).unwrap_or_else(|error| panic!("{error}"))),
         Err(missing) if std::env::var_os("CI").is_some() => panic!("{missing}"),
         Err(missing) => {
@@ -108,6 +106,7 @@ impl ControlPlane {
             .args(["--listen-peer-urls=http://127.0.0.1:0", "--unsafe-no-fsync", "--log-level=warn"]);
         let etcd = Process::start("etcd", files.path(), &mut etcd).map_err(said)?;
 
+        fs::write(files.path().join("audit.yaml"), AUDIT_POLICY).map_err(said)?;
         let mut api = place.command(binaries.join("kube-apiserver"));
         api.arg(format!("--etcd-servers=http://127.0.0.1:{store}"))
             .arg(format!("--secure-port={port}"))
@@ -124,7 +123,9 @@ impl ControlPlane {
             .arg(format!("--kubelet-client-certificate={}", path("admin.crt")))
             .arg(format!("--kubelet-client-key={}", path("admin.key")))
             .args(["--kubelet-preferred-address-types=InternalIP"])
-            .arg(format!("--cert-dir={}", path("generated")));
+            .arg(format!("--cert-dir={}", path("generated")))
+            .arg(format!("--audit-policy-file={}", path("audit.yaml")))
+            .arg(format!("--audit-log-path={}", path(AUDIT_LOG)));
         // What it needs to pass requests on to servers of further interfaces, such as that of metrics.
         api.arg(format!("--requestheader-client-ca-file={}", path("ca.crt")))
             .args(["--requestheader-allowed-names=front-proxy"])

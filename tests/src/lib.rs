@@ -7,13 +7,17 @@
 //! - [`process`]: programs that end with the test
 //! - [`place`]: beside the test, or inside the namespaces of a node
 //! - [`control_plane`]: a real etcd and Kubernetes API server
+//! - [`programs`]: where the real programs are
+//! - [`helm`]: the chart as Helm renders it
 //! - [`node`]: a real cluster with pods, in namespaces of its own
 
 pub mod control_plane;
 pub mod findings;
+pub mod helm;
 pub mod manifest;
 pub mod node;
 pub mod place;
 pub mod process;
+pub mod programs;
 pub mod tree;
 pub mod wait;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::control_plane::ControlPlane;
 use crate::place::Place;
 use crate::process::Process;
-use crate::tree::root;
+use crate::programs;
 use crate::wait;
 
 mod agents;
@@ -25,6 +25,9 @@ const NAME: &str = "node";
 
 /// How long each part may take to be ready; containerd needs a second, the kubelet 8 s.
 const READY: Duration = Duration::from_secs(120);
+
+/// How many of the newest events are worth showing.
+const EVENTS: usize = 20;
 
 /// Programs of the machine, each with the Debian package that has it.
 const PROGRAMS: [(&str, &str); 6] = [
@@ -81,10 +84,7 @@ fn requirements() -> Result<PathBuf, String> {
     if !missing.is_empty() {
         return Err(format!("a node needs {}; install with: tests/tools/setup cluster", missing.join(", ")));
     }
-    let found = Command::new(root().join("tests/tools/binaries")).args(["--find", "all"]).output();
-    let found = found.map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if found.status.success() { Ok(text(&found.stdout).into()) } else { Err(text(&found.stderr)) }
+    programs::find(&["all"])
 }
 
 impl Node {
@@ -187,6 +187,24 @@ impl Node {
             }
             ask(self).map(Ok)
         })?
+    }
+
+    /// What there is in the cluster and what happened last, for whoever reads a failure.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let ask = |arguments: &[&str]| self.plane.kubectl(arguments, "").unwrap_or_else(|error| error);
+        let pods = ask(&["get", "pods", "--all-namespaces", "--output=wide"]);
+        let events = ask(&["get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"]);
+        let events: Vec<&str> = events.lines().rev().take(EVENTS).collect();
+        let logs = ask(&[
+            "logs",
+            "--namespace=tidegate-system",
+            "--selector=app.kubernetes.io/name",
+            "--tail=20",
+            "--prefix",
+            "--max-log-requests=20",
+        ]);
+        format!("{pods}\n{}\n{logs}", events.join("\n"))
     }
 
     fn images(&self, arguments: &[&str]) -> Result<String, String> {

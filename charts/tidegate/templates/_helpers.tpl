@@ -31,6 +31,12 @@ app.kubernetes.io/instance: {{ (first .).Release.Name }}
 system:serviceaccount:{{ .Release.Namespace }}:{{ .Values.serviceAccount.name }}
 {{- end }}
 
+{{- /* Whether whoever writes holds a verb for the object written, given as (list "vpnusers" "approve"). Shorter is
+authorizer.requestResource, which Kubernetes' own check of types does not know. */ -}}
+{{- define "tidegate.may" -}}
+authorizer.group('tidegate.dev').resource('{{ first . }}').namespace(request.namespace).name(request.name).check('{{ last . }}').allowed()
+{{- end }}
+
 {{- /* A binding that puts an admission policy in force everywhere, given as (list . "name"). */ -}}
 {{- define "tidegate.binding" -}}
 apiVersion: admissionregistration.k8s.io/v1

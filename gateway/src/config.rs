@@ -11,6 +11,7 @@ use tidegate_core::Cidr;
 use tidegate_store::GatewayId;
 
 use crate::clock::Clock;
+use crate::health::Note;
 use crate::keys::Ring;
 
 pub mod file;
@@ -49,6 +50,8 @@ pub struct GatewayConfig {
     pub limits: Limits,
     /// The time of day.
     pub clock: Clock,
+    /// What keeps the store away, for whoever asks why the gateway is not ready.
+    pub note: Note,
 }
 
 impl GatewayConfig {
@@ -70,6 +73,7 @@ impl GatewayConfig {
             balancers: Vec::new(),
             limits: Limits::default(),
             clock: Clock::system(),
+            note: Note::default(),
         }
     }
 }

@@ -4,8 +4,8 @@
 //! the start that nothing newer exists, sessions are still honoured, and nobody has asked for the end.
 
 use std::cell::{Cell, RefCell};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tidegate_core::{Generation, Timestamp};
@@ -19,6 +19,23 @@ use crate::shared::Shared;
 const STUCK_MS: u64 = 10_000;
 /// What a thread shows that has ended in order.
 const ENDED: u64 = u64::MAX;
+
+/// A word on what is wrong right now, left by whoever knows for whoever asks. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Note(Arc<Mutex<String>>);
+
+impl Note {
+    /// Leaves a word; an empty one when all is well.
+    pub fn leave(&self, word: String) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = word;
+    }
+
+    /// The word, after a colon, if there is one.
+    fn after_colon(&self) -> String {
+        let word = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if word.is_empty() { String::new() } else { format!(": {word}") }
+    }
+}
 
 /// When each thread last made progress.
 pub struct Heartbeats {
@@ -110,11 +127,12 @@ impl Health {
             return Err("draining".into());
         }
         if self.applied.get().is_none() {
-            return Err("no configuration yet".into());
+            return Err(format!("no configuration yet{}", self.shared.note.after_colon()));
         }
         // A copy from the disk may be days old, and what was revoked since would be let in.
         if self.view.borrow().fresh_at < self.started {
-            return Err("no proof of freshness since the start: the store is away".into());
+            let why = self.shared.note.after_colon();
+            return Err(format!("no proof of freshness since the start{why}"));
         }
         // Those who are logged in go on until then; where only this gateway is cut off, the controller
         // replaces it long before.

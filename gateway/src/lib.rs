@@ -36,6 +36,7 @@ mod pages;
 mod password;
 mod path;
 mod portal;
+pub mod program;
 mod proxy;
 pub mod recorder;
 mod route;

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::{DialMap, GatewayConfig, Limits};
 use crate::control;
 use crate::hash::HashQueue;
-use crate::health::Heartbeats;
+use crate::health::{Heartbeats, Note};
 use crate::http::Numbers;
 use crate::identity::Identity;
 use crate::keys::{self, Ring};
@@ -58,6 +58,8 @@ pub struct Shared {
     pub recorder: Recorder,
     /// Figures.
     pub metrics: Metrics,
+    /// What keeps the store away.
+    pub note: Note,
     /// When each thread last made progress.
     pub heartbeats: Heartbeats,
     /// Loaded policy modules.
@@ -141,6 +143,7 @@ impl Shared {
             library,
             clock: config.clock,
             balancers: config.balancers,
+            note: config.note,
             limits: config.limits,
             dial_map: config.dial_map,
             upstream_roots: config.upstream_roots,

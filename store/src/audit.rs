@@ -93,13 +93,27 @@ impl AuditLog {
     /// # Errors
     /// As [`AuditLog::open`].
     pub fn open_with(dir: &Path, stream: &str, rotation: Rotation) -> Result<Self, AuditError> {
+        Self::open_printed(dir, stream, rotation, false)
+    }
+
+    /// As [`AuditLog::open_with`]; with `printed`, every line that is in the file goes to standard output too,
+    /// where whoever collects the logs of a cluster finds it.
+    ///
+    /// # Errors
+    /// As [`AuditLog::open`].
+    pub fn open_printed(
+        dir: &Path,
+        stream: &str,
+        rotation: Rotation,
+        printed: bool,
+    ) -> Result<Self, AuditError> {
         let named = (1..=32).contains(&stream.len())
             && stream.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if !named {
             return Err(AuditError::Name(stream.into()));
         }
         let lost = Arc::new(AtomicU64::new(0));
-        let writer = writer::Writer::open(dir, stream, rotation, Arc::clone(&lost))?;
+        let writer = writer::Writer::open(dir, stream, rotation, Arc::clone(&lost))?.printing(printed);
         let (queue, jobs) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("audit".into())

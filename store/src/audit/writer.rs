@@ -66,6 +66,7 @@ pub(super) struct Writer {
     lost: Arc<AtomicU64>,
     told: u64,
     dirty: bool,
+    printed: bool,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> AuditError {
@@ -92,6 +93,7 @@ impl Writer {
             lost,
             told: 0,
             dirty: false,
+            printed: false,
         };
         match files_of(dir, stream).map_err(at(dir))?.pop() {
             None => this.begin_file().map_err(at(dir))?,
@@ -116,6 +118,11 @@ impl Writer {
             }
         }
         Ok(this)
+    }
+
+    /// Whether lines go to standard output, too.
+    pub(super) fn printing(self, printed: bool) -> Self {
+        Self { printed, ..self }
     }
 
     fn end_of_previous(&self, first: u64) -> Result<Digest, AuditError> {
@@ -211,6 +218,10 @@ impl Writer {
         }
         self.len = self.len.saturating_add(bytes);
         (self.next, self.prev, self.dirty) = (next, prev, true);
+        if self.printed {
+            // Nobody may read it; the file has it.
+            let _ = io::stdout().lock().write_all(lines.as_bytes());
+        }
         Ok(())
     }
 

@@ -1,0 +1,321 @@
+//! The store of a gateway: etcd, from when it can be reached, opened again when keys or certificates change.
+//!
+//! ```text
+//!  Opened {keys, certificates} -- changed --> Etcd::connect, again until it is there --> current
+//!  current -- View --> gateway           calls --> current; etcd away: the gateway's own facts (`alone`)
+//! ```
+//!
+//! A gateway starts, answers its probes and says what is missing before etcd has answered for the first time.
+//! What was in force stays in force while etcd is opened again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tidegate_core::session::{EndReason, Kind};
+use tidegate_core::{AccountId, Generation, SessionId, Timestamp};
+use tidegate_store::{
+    Etcd, EtcdConfig, EtcdRole, GatewayId, Intent, IntentId, Outcome, Publication, Report, Store, StoreError,
+    StoreResult, View,
+};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::alone::Alone;
+use super::secrets::EtcdCertificates;
+use crate::clock::Clock;
+use crate::config::file::File;
+use crate::health::Note;
+use crate::keys::KEY_BYTES;
+
+/// Pause before etcd is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often facts that etcd has not yet are handed over.
+const HAND_OVER: Duration = Duration::from_secs(1);
+/// Seconds without news after which etcd is not even asked: whoever logs in need not wait for its deadline.
+const AWAY_S: i64 = 5;
+
+/// With what the store is opened.
+#[derive(Clone)]
+pub(super) struct Opened {
+    /// The pool's keys, the sealing one last.
+    pub(super) keys: Vec<(u32, [u8; KEY_BYTES])>,
+    /// The certificates; without them the connection is plain.
+    pub(super) tls: Option<EtcdCertificates>,
+}
+
+/// Etcd, opened again when it must be. Clones share it.
+#[derive(Clone)]
+pub(super) struct Reopening {
+    shared: Arc<Shared>,
+    task: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+struct Shared {
+    current: Mutex<Option<Etcd>>,
+    view: watch::Sender<View>,
+    alone: Mutex<Alone>,
+    clock: Clock,
+    note: Note,
+}
+
+impl Reopening {
+    /// Begins to open the store that `file` names, with whatever `with` holds.
+    pub(super) fn start(file: &File, id: GatewayId, with: watch::Receiver<Opened>, note: Note) -> Self {
+        let nothing = View {
+            snapshot: None,
+            ended: Arc::default(),
+            fresh_at: Timestamp(0),
+            unreadable: Arc::default(),
+        };
+        let shared = Arc::new(Shared {
+            current: Mutex::default(),
+            view: watch::Sender::new(nothing),
+            alone: Mutex::default(),
+            clock: Clock::system(),
+            note,
+        });
+        let config = EtcdConfig {
+            endpoints: file.etcd.endpoints.clone(),
+            tls: None,
+            pool: file.pool.clone(),
+            ring: Vec::new(),
+            role: EtcdRole::Gateway { id },
+            snapshot_file: file.snapshot_file.clone(),
+        };
+        let task = tokio::spawn(keep_open(Arc::clone(&shared), config, with));
+        Self { shared, task: Arc::new(Mutex::new(Some(task))) }
+    }
+
+    /// Signs off.
+    pub(super) async fn close(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(task) = task {
+            task.abort();
+            // An aborted task ends with that word.
+            let _ = task.await;
+        }
+        let current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(etcd) = current {
+            etcd.close().await;
+        }
+    }
+
+    fn current(&self) -> StoreResult<Etcd> {
+        let current = self.shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        current.ok_or_else(|| StoreError::Unavailable("etcd has not answered yet".into()))
+    }
+
+    /// Asks etcd, and `alone` when it is away.
+    async fn ask<T, F: Future<Output = StoreResult<T>>>(
+        &self,
+        ask: impl FnOnce(Etcd) -> F,
+        alone: impl FnOnce(&mut Alone, Timestamp) -> StoreResult<T>,
+    ) -> StoreResult<T> {
+        let now = self.shared.clock.now();
+        let away = now.since(self.shared.view.borrow().fresh_at) >= AWAY_S;
+        if !away {
+            match ask(self.current()?).await {
+                Err(StoreError::Unavailable(why)) => tracing::warn!(why, "etcd did not answer in time"),
+                answer => return answer,
+            }
+        }
+        let answer = alone(&mut self.shared.alone(), now);
+        self.shared.show_own_ends();
+        answer
+    }
+}
+
+impl Shared {
+    fn alone(&self) -> std::sync::MutexGuard<'_, Alone> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows what etcd shows, and sessions that only this gateway knows to be ended.
+    fn show(&self, view: View) {
+        let ended = self.alone().with_own_ends(&view.ended);
+        self.view.send_replace(View { ended, ..view });
+    }
+
+    fn show_own_ends(&self) {
+        self.view.send_if_modified(|view| {
+            let ended = self.alone().with_own_ends(&view.ended);
+            let news = !Arc::ptr_eq(&ended, &view.ended);
+            view.ended = ended;
+            news
+        });
+    }
+
+    /// Takes a store that has answered, unless it is behind what is in force: one from the disk.
+    fn take(&self, etcd: Etcd) -> Result<watch::Receiver<View>, StoreError> {
+        let mut views = etcd.subscribe();
+        let view = views.borrow_and_update().clone();
+        let known = self.view.borrow().clone();
+        if known.snapshot.is_some() && view.fresh_at < known.fresh_at {
+            return Err(StoreError::Unavailable("it has not answered with the new keys yet".into()));
+        }
+        self.show(view);
+        let old = self.current.lock().unwrap_or_else(PoisonError::into_inner).replace(etcd);
+        if let Some(old) = old {
+            tokio::spawn(async move { old.close().await });
+        }
+        Ok(views)
+    }
+
+    /// Hands over what happened while etcd was away.
+    async fn hand_over(&self, etcd: &Etcd) {
+        loop {
+            let Some(fact) = self.alone().first() else { return };
+            if fact.tell(etcd).await.is_err() {
+                return;
+            }
+            self.alone().handed_over(&fact);
+        }
+    }
+}
+
+/// Keeps the store open.
+async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Receiver<Opened>) {
+    let open = |with: &Opened, pause: Duration| {
+        let config = EtcdConfig {
+            ring: with.keys.clone(),
+            tls: with.tls.as_ref().map(EtcdCertificates::tls),
+            ..config.clone()
+        };
+        Box::pin(async move {
+            tokio::time::sleep(pause).await;
+            Etcd::connect(config).await
+        })
+    };
+    let mut opening = Some(open(&with.borrow_and_update().clone(), Duration::ZERO));
+    let mut views: Option<watch::Receiver<View>> = None;
+    let mut hand_over = tokio::time::interval(HAND_OVER);
+    loop {
+        tokio::select! {
+            biased;
+            opened = async { match opening.as_mut() {
+                Some(opening) => opening.await,
+                None => std::future::pending().await,
+            }} => match opened.and_then(|etcd| shared.take(etcd)) {
+                Ok(newest) => {
+                    tracing::info!("etcd is open");
+                    shared.note.leave(String::new());
+                    views = Some(newest);
+                    opening = None;
+                }
+                Err(error) => {
+                    tracing::warn!(code = %error.code(), %error, "etcd cannot be opened yet");
+                    shared.note.leave(format!("{}: {error}", error.code()));
+                    opening = Some(open(&with.borrow().clone(), AGAIN));
+                }
+            },
+            changed = with.changed() => {
+                if changed.is_err() {
+                    // Nobody follows the files any more: what is open stays so until the end.
+                    return std::future::pending().await;
+                }
+                opening = Some(open(&with.borrow_and_update().clone(), Duration::ZERO));
+            }
+            changed = async { match views.as_mut() {
+                Some(views) => views.changed().await,
+                None => std::future::pending().await,
+            }} => match (changed, views.as_mut()) {
+                (Ok(()), Some(newest)) => {
+                    let view = newest.borrow_and_update().clone();
+                    shared.show(view);
+                }
+                _ => views = None,
+            },
+            _ = hand_over.tick() => {
+                let etcd = shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let fresh = shared.clock.now().since(shared.view.borrow().fresh_at) < AWAY_S;
+                if let (Some(etcd), true) = (etcd, fresh) {
+                    shared.hand_over(&etcd).await;
+                }
+            }
+        }
+    }
+}
+
+impl Store for Reopening {
+    async fn publish(&self, publication: Publication) -> StoreResult<Generation> {
+        self.current()?.publish(publication).await
+    }
+
+    fn subscribe(&self) -> watch::Receiver<View> {
+        self.shared.view.subscribe()
+    }
+
+    async fn report(&self, report: Report) -> StoreResult<()> {
+        self.current()?.report(report).await
+    }
+
+    async fn reports(&self) -> StoreResult<Vec<Report>> {
+        self.current()?.reports().await
+    }
+
+    async fn gone(&self) -> StoreResult<Vec<GatewayId>> {
+        self.current()?.gone().await
+    }
+
+    async fn forget(&self, gateway: &GatewayId) -> StoreResult<()> {
+        self.current()?.forget(gateway).await
+    }
+
+    async fn offer(&self, intent: Intent) -> StoreResult<()> {
+        self.current()?.offer(intent).await
+    }
+
+    async fn take(&self) -> StoreResult<Intent> {
+        self.current()?.take().await
+    }
+
+    async fn settle(&self, id: IntentId, outcome: Outcome) -> StoreResult<()> {
+        self.current()?.settle(id, outcome).await
+    }
+
+    async fn outcome(&self, id: IntentId) -> StoreResult<Option<Outcome>> {
+        self.current()?.outcome(id).await
+    }
+
+    async fn end(&self, session: SessionId, reason: EndReason, until: Timestamp) -> StoreResult<()> {
+        self.ask(
+            |etcd| async move { etcd.end(session, reason, until).await },
+            |alone, _| alone.end(session, reason, until),
+        )
+        .await
+    }
+
+    async fn login(
+        &self,
+        account: &AccountId,
+        kind: Kind,
+        session: SessionId,
+        until: Timestamp,
+    ) -> StoreResult<Option<SessionId>> {
+        self.ask(
+            |etcd| async move { etcd.login(account, kind, session, until).await },
+            |alone, now| alone.login(account, kind, session, (until, now)),
+        )
+        .await
+    }
+
+    async fn claim_once(&self, key: &str, until: Timestamp) -> StoreResult<bool> {
+        self.ask(
+            |etcd| async move { etcd.claim_once(key, until).await },
+            |alone, now| alone.claim_once(key, until, now),
+        )
+        .await
+    }
+
+    async fn failures(&self, key: &str) -> StoreResult<(u32, Timestamp)> {
+        self.ask(|etcd| async move { etcd.failures(key).await }, |alone, _| Ok(alone.failures(key))).await
+    }
+
+    async fn count_failure(&self, key: &str, at: Option<Timestamp>) -> StoreResult<u32> {
+        self.ask(
+            |etcd| async move { etcd.count_failure(key, at).await },
+            |alone, now| alone.count_failure(key, at, now),
+        )
+        .await
+    }
+}

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Applies each approver's fragment to a cluster under the approver's name.
 #
-# People approve with their own login, which also says what groups they are in; --as and --as-group stand in for that
-# here, and need the right to impersonate. Admission refuses a fragment whose approval.by is not the user who applies it.
+# People approve with their own login. --as and --as-group stand in for that here: they need the right to impersonate,
+# and the group is the one that departments.yaml names below roles.approvers of the department whose accounts the file
+# approves. Admission refuses a fragment whose approval.by is not the user who applies it.
 set -eu
 cd "$(dirname "$0")"
 for file in approvals/*.yaml; do
     approver=$(basename "$file" .yaml)
-    department=$(sed -n 's/^  namespace: dept-//p' "$file" | head -n 1)
+    code=$(sed -n 's/^  namespace: dept-//p' "$file" | head -n 1)
     kubectl apply --server-side --field-manager=tidegate-approve \
-        --as="$approver" --as-group="$department-approvers" --filename="$file"
+        --as="$approver" --as-group="$code-approvers" --filename="$file"
 done

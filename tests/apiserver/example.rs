@@ -1,16 +1,15 @@
 //! The example folder on a cluster: requests by one person, each approver's yes by another.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tidegate_crd::{GROUP, Kind};
+use tidegate_crd::Kind;
 use tidegate_tests::control_plane::ControlPlane;
 use tidegate_tests::manifest::{self, Document};
 use tidegate_tests::tree::{File, files_below, root};
 use tidegate_tests::wait;
 
-/// How long the API server may take to know a new right.
+/// How long the API server may take to know new rights.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Applies `examples/haikou` and finds all of its objects, approved, in the cluster.
@@ -26,9 +25,10 @@ pub(crate) fn apply(plane: &ControlPlane) {
     assert!(!requests.is_empty() && !approvals.is_empty(), "the example is there");
 
     send(plane, &requests);
-    let is_approval = |document: &&Document| document.path.contains("/approvals/");
-    let approvers = documents.iter().filter(is_approval).map(|document| document.text("/spec/approval/by"));
-    approve(plane, &approvers.collect());
+    bind_approvers(plane, &documents);
+    // The API server's own view of new rights and policies lags behind by a moment; the script may be run again.
+    wait::until("the approvals", DEADLINE, || plane.script("examples/haikou/approve.sh"))
+        .unwrap_or_else(|error| panic!("{error}"));
 
     for object in manifest::merged(&documents).unwrap_or_else(|error| panic!("{error}")) {
         let [kind, namespace, name] = object.key();
@@ -58,32 +58,26 @@ fn send(plane: &ControlPlane, files: &[&File]) {
     plane.kubectl(&arguments, "").unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// Runs the example's own script, in which each approver applies under the own name, with the right to do so.
-fn approve(plane: &ControlPlane, approvers: &BTreeSet<&str>) {
-    let subjects: Vec<Value> = approvers
-        .iter()
-        .map(|name| json!({"kind": "User", "name": name, "apiGroup": "rbac.authorization.k8s.io"}))
-        .collect();
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "approvers"},
-        "rules": [{"apiGroups": [GROUP], "resources": ["vpnusers"], "verbs": ["get", "patch"]}],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
-        "metadata": {"name": "approvers"}, "subjects": subjects,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "approvers"},
-    });
-    plane
-        .kubectl(&["create", "--filename=-"], &format!("{role}\n---\n{binding}"))
-        .unwrap_or_else(|error| panic!("{error}"));
-    // The API server's own view of a new binding lags behind by a moment.
-    let first = approvers.first().expect("an approver");
-    wait::until("approvers may approve", DEADLINE, || {
-        let asked = ["auth", "can-i", "patch", "vpnusers.tidegate.dev", "--all-namespaces", "--as", first];
-        plane.kubectl(&asked, "").map(drop)
-    })
-    .unwrap_or_else(|error| panic!("{error}"));
-    plane.script("examples/haikou/approve.sh").unwrap_or_else(|error| panic!("{error}"));
+/// Binds the departments' groups of approvers to the chart's role, as the controller does.
+fn bind_approvers(plane: &ControlPlane, documents: &[Document]) {
+    let group = "rbac.authorization.k8s.io";
+    let role = json!({"apiGroup": group, "kind": "ClusterRole", "name": "tidegate-approver"});
+    let mut bindings = Vec::new();
+    for department in documents.iter().filter(|document| document.text("/kind") == "Department") {
+        let approvers = department.value.pointer("/spec/roles/approvers").and_then(Value::as_array);
+        let subjects: Vec<Value> = approvers
+            .into_iter()
+            .flatten()
+            .map(|name| json!({"kind": "Group", "name": name, "apiGroup": group}))
+            .collect();
+        let namespace = format!("dept-{}", department.text("/spec/code"));
+        bindings.push(json!({
+            "apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "subjects": subjects, "roleRef": role,
+            "metadata": {"name": "tidegate-approver", "namespace": namespace},
+        }));
+    }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": bindings}).to_string();
+    plane.kubectl(&["create", "--filename=-"], &list).unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// The fields of `wanted` that `stored` does not have.

@@ -24,6 +24,9 @@ const GROUP: usize = 4;
 
 const DIRECTORY: &str = "activation";
 
+/// Codes laid out or taken away in one step, so that nothing waits long for them.
+const AT_ONCE_MAX: usize = 512;
+
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// A code as it is printed on the slip: `XXXX-XXXX-XXXX-XXXX`, base32 of RFC 4648.
@@ -112,29 +115,51 @@ impl Slips {
         Ok(Self { written: files.into_iter().map(|path| (path, None)).collect() })
     }
 
-    /// Lays out the codes of `outstanding` accounts (with UID and issue number), and takes the others away.
+    /// Lays out the codes of `outstanding` accounts (with UID and issue number), and takes the others
+    /// away. Returns whether everything is laid out: a department where that fails hinders no other, and
+    /// very many codes take several calls.
     pub(crate) fn update<'a>(
         &mut self,
         state: &State,
         outstanding: impl Iterator<Item = (&'a AccountId, &'a Uid, u64)>,
-    ) -> Result<(), StateError> {
+    ) -> Result<bool, StateError> {
         let mut wanted = BTreeMap::new();
+        let mut missing = Vec::new();
         for (account, uid, issue) in outstanding {
             let path = Path::new(DIRECTORY).join(account.department.as_str()).join(account.name.as_str());
             if self.written.get(&path) != Some(&Some(issue)) {
-                let code = ActivationCode::derive(state.root_key(), uid, issue);
-                state.write_output(&path, format!("{}\n", code.as_str()).as_bytes())?;
-                self.written.insert(path.clone(), Some(issue));
+                missing.push((path.clone(), uid, issue));
             }
             wanted.insert(path, issue);
         }
         let stale: Vec<PathBuf> =
             self.written.keys().filter(|path| !wanted.contains_key(*path)).cloned().collect();
-        for path in stale {
-            state.remove(&path)?;
-            self.written.remove(&path);
+        let complete = missing.len() <= AT_ONCE_MAX && stale.len() <= AT_ONCE_MAX;
+        let mut failure = None;
+
+        let codes = missing.iter().take(AT_ONCE_MAX).map(|(path, uid, issue)| {
+            let code = ActivationCode::derive(state.root_key(), uid, *issue);
+            (path.clone(), format!("{}\n", code.as_str()).into_bytes())
+        });
+        let laid_out = state.hand_out(codes.collect());
+        for ((path, _, issue), outcome) in missing.into_iter().zip(laid_out) {
+            match outcome {
+                Ok(()) => {
+                    self.written.insert(path, Some(issue));
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
-        Ok(())
+        let stale: Vec<PathBuf> = stale.into_iter().take(AT_ONCE_MAX).collect();
+        for (path, outcome) in stale.iter().zip(state.take_back(stale.clone())) {
+            match outcome {
+                Ok(()) => {
+                    self.written.remove(path);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(complete), Err)
     }
 }
 

@@ -8,7 +8,30 @@
 //!       +---- status: conditions        +---- finalizers: deletion returns when it is in force
 //! ```
 
+pub mod apply;
+pub mod call;
+pub mod children;
 pub mod client;
+pub mod departments;
+pub mod endpoint;
+mod finalizers;
+pub mod gateways;
+pub mod keep;
+pub mod labels;
+pub mod lead;
+pub mod lease;
+pub mod objects;
+mod patches;
+pub mod pki;
+pub mod presence;
+pub mod publishing;
+mod raw;
+pub mod secrets;
+pub mod settings;
+mod status;
+pub mod term;
+
+pub use keep::Keep;
 
 /// The name under which the controller owns fields of objects.
 pub const FIELD_MANAGER: &str = "tidegate-controller";

@@ -3,7 +3,9 @@
 //! A cluster gives every object a UID and counts the changes of its spec; in a folder we do. An
 //! object is known by kind, namespace and name. When it vanishes its entry stays for
 //! [`KEPT_DAYS`] days: if it returns it is the same object, with the credentials it had and a higher
-//! epoch. Entries lie in `STATE/uids/<kind>.json`, written before anything that uses a new UID is
+//! epoch. Under another UID, which only a cluster gives, it is another object: the earlier one is
+//! forgotten. Entries lie in `STATE/uids/<kind>.json`, in a cluster each by itself and only those that
+//! say what the object itself does not; they are written before anything that uses a new UID is
 //! published.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
@@ -27,7 +29,7 @@ const DIRECTORY: &str = "uids";
 #[derive(Debug, Default)]
 pub struct Register {
     entries: BTreeMap<ObjectKey, Entry>,
-    unsaved: BTreeSet<ObjectKind>,
+    unsaved: BTreeSet<ObjectKey>,
 }
 
 /// One object as a round of reading saw it.
@@ -40,6 +42,8 @@ pub struct Sighting<'a> {
     pub spec: Option<(&'a Value, Digest)>,
     /// Whether the spec is valid: only then it is a promise that later specs have to keep.
     pub valid: bool,
+    /// The UID and generation it came with, where objects have them.
+    pub identity: Option<&'a Source>,
 }
 
 /// What a round of reading changed.
@@ -69,6 +73,15 @@ struct Entry {
     approval: Option<(Value, i64)>,
 }
 
+/// An entry that is a document of its own.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    kind: String,
+    namespace: String,
+    name: String,
+    entry: Entry,
+}
+
 /// The fields of a spec that may not change, or only in one direction.
 fn held_fields(kind: ObjectKind) -> &'static [&'static str] {
     match kind {
@@ -82,6 +95,20 @@ impl Register {
     /// Reads the register. An unreadable one is refused: new UIDs would orphan every credential.
     pub fn load(state: &State) -> Result<Self, StateError> {
         let mut register = Self::default();
+        if state.one_by_one() {
+            for path in state.files(Path::new(DIRECTORY))? {
+                let bytes = state.read(&path)?.unwrap_or_default();
+                let corrupt = |what: String| StateError::corrupt(&state.root().join(&path), what);
+                let document: Document = serde_json::from_slice(&bytes).map_err(|error| {
+                    corrupt(format!("this entry of the register cannot be read: {error}"))
+                })?;
+                let kind = ObjectKind::named(&document.kind)
+                    .ok_or_else(|| corrupt(format!("there is no kind {:?}", document.kind)))?;
+                let key = ObjectKey::new(kind, &document.namespace, &document.name);
+                register.enter(key, document.entry, corrupt)?;
+            }
+            return Ok(register);
+        }
         for kind in ObjectKind::ALL {
             let path = path(kind);
             let Some(bytes) = state.read(&path)? else { continue };
@@ -90,27 +117,40 @@ impl Register {
                 .map_err(|error| corrupt(format!("this list of UIDs cannot be read: {error}")))?;
             for (name, entry) in entries {
                 let (namespace, name) = name.split_once('/').unwrap_or(("", &name));
-                if entry.uid.parse::<Uid>().is_err() {
-                    return Err(corrupt(format!("the UID of {namespace}/{name} is not a UID")));
-                }
-                register.entries.insert(ObjectKey::new(kind, namespace, name), entry);
+                register.enter(ObjectKey::new(kind, namespace, name), entry, corrupt)?;
             }
         }
         Ok(register)
     }
 
-    /// Takes note of everything that is in the folder at `now`; what is missing has vanished.
+    fn enter(
+        &mut self,
+        key: ObjectKey,
+        entry: Entry,
+        corrupt: impl Fn(String) -> StateError,
+    ) -> Result<(), StateError> {
+        if entry.uid.parse::<Uid>().is_err() {
+            return Err(corrupt(format!("the UID of {key} is not a UID")));
+        }
+        self.entries.insert(key, entry);
+        Ok(())
+    }
+
+    /// Takes note of everything that is there at `now`; what is missing has vanished.
     pub fn observe<'a>(
         &mut self,
         seen: impl IntoIterator<Item = Sighting<'a>>,
         now: Timestamp,
     ) -> Result<Round, StateError> {
         let mut present = BTreeSet::new();
+        let mut round = Round::default();
         for sighting in seen {
-            self.sight(&sighting, now)?;
+            if let Some(uid) = self.sight(&sighting, now)? {
+                round.vanished.push((sighting.key.clone(), uid.clone()));
+                round.forgotten.push((sighting.key.clone(), uid));
+            }
             present.insert(sighting.key);
         }
-        let mut round = Round::default();
         let mut expired = Vec::new();
         for (key, entry) in &mut self.entries {
             if present.contains(key) {
@@ -120,7 +160,7 @@ impl Register {
             match entry.vanished {
                 None => {
                     entry.vanished = Some(now.0);
-                    self.unsaved.insert(key.kind);
+                    self.unsaved.insert(key.clone());
                     round.vanished.push((key.clone(), uid));
                 }
                 Some(since) if now.since(Timestamp(since)) >= KEPT_DAYS * 86_400 => {
@@ -132,37 +172,49 @@ impl Register {
         }
         for key in expired {
             self.entries.remove(&key);
-            self.unsaved.insert(key.kind);
+            self.unsaved.insert(key);
         }
         Ok(round)
     }
 
-    fn sight(&mut self, sighting: &Sighting<'_>, now: Timestamp) -> Result<(), StateError> {
+    /// Takes note of one object. Returns the UID of the one that had its name before, if it was another.
+    fn sight(&mut self, sighting: &Sighting<'_>, now: Timestamp) -> Result<Option<Uid>, StateError> {
         let kind = sighting.key.kind;
+        let replaced = self.make_room(sighting);
         let entry = match self.entries.entry(sighting.key.clone()) {
             btree_map::Entry::Occupied(entry) => entry.into_mut(),
             btree_map::Entry::Vacant(place) => {
-                self.unsaved.insert(kind);
-                place.insert(Entry::new(new_uid()?))
+                let uid = sighting.identity.map_or_else(new_uid, |source| Ok(source.uid.to_string()))?;
+                self.unsaved.insert(sighting.key.clone());
+                place.insert(Entry::new(uid))
             }
         };
         let mut changed = entry.vanished.take().is_some();
+        if let Some(source) = sighting.identity {
+            // Told by the object at every sighting, so it needs not be stored.
+            entry.generation = source.generation;
+        }
         if let Some((spec, digest)) = sighting.spec {
-            let digest = hex(&digest);
-            if digest != entry.spec {
-                // The first readable form of an object that was unreadable so far is its first generation.
-                entry.generation += i64::from(!entry.spec.is_empty());
-                entry.spec = digest;
-                changed = true;
+            if sighting.identity.is_none() {
+                changed |= entry.count(digest);
             }
             if sighting.valid {
                 changed |= entry.learn(kind, spec, now);
             }
         }
         if changed {
-            self.unsaved.insert(kind);
+            self.unsaved.insert(sighting.key.clone());
         }
-        Ok(())
+        Ok(replaced)
+    }
+
+    /// Removes the entry of another object that had this name.
+    fn make_room(&mut self, sighting: &Sighting<'_>) -> Option<Uid> {
+        let source = sighting.identity?;
+        if self.entries.get(sighting.key)?.uid == source.uid.as_str() {
+            return None;
+        }
+        self.entries.remove(sighting.key)?.uid.parse().ok()
     }
 
     /// The UID and generation of an object.
@@ -199,7 +251,11 @@ impl Register {
 
     /// Stores what changed.
     pub fn save(&mut self, state: &State) -> Result<(), StateError> {
-        while let Some(kind) = self.unsaved.first().copied() {
+        if state.one_by_one() { self.save_each(state) } else { self.save_lists(state) }
+    }
+
+    fn save_lists(&mut self, state: &State) -> Result<(), StateError> {
+        while let Some(kind) = self.unsaved.first().map(|key| key.kind) {
             let entries: BTreeMap<String, &Entry> = self
                 .entries
                 .iter()
@@ -211,15 +267,63 @@ impl Register {
                 StateError::corrupt(&path, format!("this list of UIDs cannot be written: {error}"))
             })?;
             state.write(&path, &bytes)?;
-            self.unsaved.remove(&kind);
+            self.unsaved.retain(|key| key.kind != kind);
         }
         Ok(())
+    }
+
+    fn save_each(&mut self, state: &State) -> Result<(), StateError> {
+        // What an object says at every sighting needs no entry that outlives us.
+        self.unsaved.retain(|key| !held_fields(key.kind).is_empty());
+        let (there, gone): (Vec<ObjectKey>, Vec<ObjectKey>) =
+            self.unsaved.iter().cloned().partition(|key| self.entries.contains_key(key));
+        let mut files = Vec::with_capacity(there.len());
+        for key in &there {
+            let Some(entry) = self.entries.get(key) else { continue };
+            let document = Document {
+                kind: key.kind.as_str().to_owned(),
+                namespace: key.namespace.to_string(),
+                name: key.name.to_string(),
+                entry: entry.clone(),
+            };
+            let path = path_of(key);
+            let bytes = serde_json::to_vec(&document).map_err(|error| {
+                StateError::corrupt(&path, format!("this entry of the register cannot be written: {error}"))
+            })?;
+            files.push((path, bytes));
+        }
+        let mut failure = None;
+        for (key, outcome) in there.iter().zip(state.write_many(files)) {
+            match outcome {
+                Ok(()) => {
+                    self.unsaved.remove(key);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        for key in gone {
+            state.remove(&path_of(&key))?;
+            self.unsaved.remove(&key);
+        }
+        failure.map_or(Ok(()), Err)
     }
 }
 
 impl Entry {
     fn new(uid: String) -> Self {
         Self { uid, generation: 1, spec: String::new(), vanished: None, held: Map::new(), approval: None }
+    }
+
+    /// Takes note of a spec's digest, and whether that is a new generation.
+    fn count(&mut self, digest: Digest) -> bool {
+        let digest = hex(&digest);
+        if digest == self.spec {
+            return false;
+        }
+        // The first readable form of an object that was unreadable so far is its first generation.
+        self.generation += i64::from(!self.spec.is_empty());
+        self.spec = digest;
+        true
     }
 
     /// Takes note of what a valid spec promises, and whether that is anything new. What left stays so.
@@ -254,6 +358,10 @@ pub(crate) fn digest_of(spec: &Value) -> Digest {
 
 fn path(kind: ObjectKind) -> PathBuf {
     Path::new(DIRECTORY).join(format!("{}.json", kind.as_str().to_ascii_lowercase()))
+}
+
+fn path_of(key: &ObjectKey) -> PathBuf {
+    Path::new(DIRECTORY).join(format!("{}.json", key.file_stem()))
 }
 
 /// A random UUID of version 4.
@@ -298,6 +406,7 @@ mod tests {
             key,
             spec: spec.as_ref().map(|spec| (spec, digest_of(spec))),
             valid: true,
+            identity: None,
         });
         register.observe(seen, now).unwrap()
     }
@@ -348,6 +457,26 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_says_who_is_who() {
+        let mut register = Register::default();
+        let li = key("li");
+        let spec = json!({"state": "Left", "requestedBy": "wang"});
+        let mut see = |uid: &str, generation| {
+            let source = Source { uid: uid.parse().unwrap(), generation };
+            let spec = Some((&spec, digest_of(&spec)));
+            let seen = Sighting { key: &li, spec, valid: true, identity: Some(&source) };
+            let round = register.observe([seen], NOW).unwrap();
+            assert_eq!(register.source(&li), Some(source));
+            (round, register.left(&li))
+        };
+        assert_eq!(see("u-1", 7), (Round::default(), true));
+        assert_eq!(see("u-1", 9), (Round::default(), true));
+        let (round, _) = see("u-2", 1);
+        assert_eq!(round.forgotten, [(li.clone(), "u-1".parse().unwrap())]);
+        assert_eq!(round.vanished, round.forgotten);
+    }
+
+    #[test]
     fn having_left_is_never_unsaid() {
         let mut register = Register::default();
         let li = key("li");
@@ -367,7 +496,7 @@ mod tests {
         assert_eq!(register.held(&li), Some(held.clone()));
         let invalid = json!({"requestedBy": "somebody else"});
         let spec = Some((&invalid, digest_of(&invalid)));
-        let seen = Sighting { key: &li, spec, valid: false };
+        let seen = Sighting { key: &li, spec, valid: false, identity: None };
         register.observe([seen], NOW).unwrap();
         assert_eq!(register.held(&li), Some(held));
         assert_eq!(register.source(&li).unwrap().generation, 2);

@@ -4,7 +4,7 @@
 //!  Reading --validate(against what earlier specs promised)--> register --convert--> Items
 //! ```
 //!
-//! A reader (a folder, later a cluster) says which objects there are; everything that is decided
+//! A reader (a folder or a cluster) says which objects there are; everything that is decided
 //! about them is decided here, the same way for both. What was judged once is not judged again until
 //! it, or something it was judged by, is different.
 
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_core::{Code, Source, Timestamp};
+use tidegate_core::{Code, Source, Timestamp, Uid};
 use tidegate_crd::convert::{Context, Form};
 use tidegate_crd::{Violation, convert, validate};
 
@@ -23,6 +23,7 @@ use crate::form::{Item, Items, Refusal};
 use crate::identity::{Register, Round, Sighting, digest_of};
 use crate::objects::ObjectKey;
 use crate::state::StateError;
+use crate::status::Said;
 use crate::time::year;
 
 /// Values of ConfigMaps by namespace, name and key.
@@ -37,6 +38,11 @@ pub struct Reading {
     pub config_maps: Arc<ConfigMaps>,
     /// Documents and files that are no objects.
     pub problems: Vec<Problem>,
+    /// Objects that are being deleted: they count for nothing any more, and their deletion waits until
+    /// that is in force. Only a cluster has them.
+    pub leaving: BTreeMap<ObjectKey, Uid>,
+    /// Objects whose deletion would not wait yet, though it should.
+    pub unheld: BTreeMap<ObjectKey, Uid>,
 }
 
 /// One object as it was found.
@@ -48,6 +54,10 @@ pub struct Found {
     pub violations: Vec<Violation>,
     /// Where its fields were written.
     pub places: Arc<Places>,
+    /// The UID and generation it came with; in a folder there are none, and the register gives them.
+    pub identity: Option<Source>,
+    /// The conditions it came with: what an earlier controller said about it.
+    pub said: Option<Arc<Said>>,
 }
 
 impl Reading {
@@ -104,6 +114,7 @@ impl Intake {
             key,
             spec: (!judged.spec.is_null()).then_some((&*judged.spec, judged.digest)),
             valid: judged.violations.is_empty(),
+            identity: reading.found.get(key).and_then(|found| found.identity.as_ref()),
         });
         let round = register.observe(sightings, now)?;
         let mut items = Items::new();

@@ -57,15 +57,25 @@ struct Document {
 impl LastGood {
     /// Reads what earlier runs kept. An unreadable entry is reported; its object has no last good form.
     pub fn load(state: &State) -> Result<(Self, Vec<StateError>), StateError> {
-        Self::peek(state.root())
+        let files = state.files(Path::new(DIRECTORY))?;
+        Self::collect(state.root(), files, |path| state.read(path))
     }
 
     /// The same without holding the state: what a running process has stored so far.
     pub fn peek(root: &Path) -> Result<(Self, Vec<StateError>), StateError> {
+        let files = state::files_below(root, Path::new(DIRECTORY))?;
+        Self::collect(root, files, |path| state::read_below(root, path))
+    }
+
+    fn collect(
+        root: &Path,
+        files: Vec<PathBuf>,
+        read: impl Fn(&Path) -> Result<Option<Vec<u8>>, StateError>,
+    ) -> Result<(Self, Vec<StateError>), StateError> {
         let mut last_good = Self::default();
         let mut problems = Vec::new();
-        for path in state::files_below(root, Path::new(DIRECTORY))? {
-            let bytes = state::read_below(root, &path)?.unwrap_or_default();
+        for path in files {
+            let bytes = read(&path)?.unwrap_or_default();
             match parse(&bytes) {
                 Some((key, good)) => {
                     last_good.kept.insert(key.clone(), good.clone());
@@ -98,24 +108,22 @@ impl LastGood {
 
     /// Stores what changed.
     pub fn save(&mut self, state: &State) -> Result<(), StateError> {
-        for (key, good) in &self.kept {
-            if self.stored.get(key) == Some(good) {
-                continue;
+        let changed: Vec<(ObjectKey, Good)> = self
+            .kept
+            .iter()
+            .filter(|(key, good)| self.stored.get(*key) != Some(*good))
+            .map(|(key, good)| (key.clone(), good.clone()))
+            .collect();
+        let files = changed.iter().map(|(key, good)| Ok((path(key), encode(key, good)?)));
+        let files: Vec<_> = files.collect::<Result<_, StateError>>()?;
+        let mut failure = None;
+        for ((key, good), outcome) in changed.into_iter().zip(state.write_many(files)) {
+            match outcome {
+                Ok(()) => {
+                    self.stored.insert(key, good);
+                }
+                Err(error) => failure = failure.or(Some(error)),
             }
-            let document = Document {
-                kind: key.kind.as_str().to_owned(),
-                namespace: key.namespace.to_string(),
-                name: key.name.to_string(),
-                uid: good.source.uid.to_string(),
-                generation: good.source.generation,
-                spec: Value::clone(&good.spec),
-            };
-            let path = path(key);
-            let bytes = serde_json::to_vec_pretty(&document).map_err(|error| {
-                StateError::corrupt(&path, format!("a last good form cannot be written: {error}"))
-            })?;
-            state.write(&path, &bytes)?;
-            self.stored.insert(key.clone(), good.clone());
         }
         let gone: Vec<ObjectKey> =
             self.stored.keys().filter(|key| !self.kept.contains_key(*key)).cloned().collect();
@@ -123,8 +131,22 @@ impl LastGood {
             state.remove(&path(&key))?;
             self.stored.remove(&key);
         }
-        Ok(())
+        failure.map_or(Ok(()), Err)
     }
+}
+
+fn encode(key: &ObjectKey, good: &Good) -> Result<Vec<u8>, StateError> {
+    let document = Document {
+        kind: key.kind.as_str().to_owned(),
+        namespace: key.namespace.to_string(),
+        name: key.name.to_string(),
+        uid: good.source.uid.to_string(),
+        generation: good.source.generation,
+        spec: Value::clone(&good.spec),
+    };
+    serde_json::to_vec_pretty(&document).map_err(|error| {
+        StateError::corrupt(&path(key), format!("a last good form cannot be written: {error}"))
+    })
 }
 
 fn path(key: &ObjectKey) -> PathBuf {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::{DepartmentCode, Generation, Timestamp};
+use tidegate_core::{DepartmentCode, Generation, Timestamp, Uid};
 use tidegate_store::Report;
 
 use crate::objects::ObjectKey;
@@ -38,6 +38,59 @@ impl Stamps {
     #[must_use]
     pub fn of(&self, key: &ObjectKey, generation: i64) -> Option<Generation> {
         self.by_key.get(key).filter(|stamp| stamp.0 == generation).map(|stamp| stamp.1)
+    }
+}
+
+/// Objects on their way out: their deletion waits until every gateway has heard of it.
+#[derive(Clone, Debug, Default)]
+pub struct Departures {
+    by_key: BTreeMap<ObjectKey, Departure>,
+}
+
+#[derive(Clone, Debug)]
+struct Departure {
+    uid: Uid,
+    published: Generation,
+    let_go: bool,
+}
+
+impl Departures {
+    /// Notes the publication that has nothing of `leaving` in it any more.
+    pub fn note(&mut self, leaving: &BTreeMap<ObjectKey, Uid>, published: Generation) {
+        self.by_key.retain(|key, departure| leaving.get(key) == Some(&departure.uid));
+        for (key, uid) in leaving {
+            self.by_key.entry(key.clone()).or_insert_with(|| Departure {
+                uid: uid.clone(),
+                published,
+                let_go: false,
+            });
+        }
+    }
+
+    /// Those that need not wait any longer: every gateway that is known has that publication.
+    /// Each is named once.
+    pub fn in_force(&mut self, reports: &[Report]) -> Vec<(ObjectKey, Uid)> {
+        let Some(slowest) = reports.iter().map(|report| report.ack.generation).min() else {
+            return self.let_go(|_| true);
+        };
+        self.let_go(|published| published <= slowest)
+    }
+
+    fn let_go(&mut self, may: impl Fn(Generation) -> bool) -> Vec<(ObjectKey, Uid)> {
+        let mut gone = Vec::new();
+        for (key, departure) in &mut self.by_key {
+            if !departure.let_go && may(departure.published) {
+                departure.let_go = true;
+                gone.push((key.clone(), departure.uid.clone()));
+            }
+        }
+        gone
+    }
+
+    /// Whether any still waits for a gateway.
+    #[must_use]
+    pub fn any_waits(&self) -> bool {
+        self.by_key.values().any(|departure| !departure.let_go)
     }
 }
 
@@ -124,6 +177,23 @@ mod tests {
         let wanted = Some(generation(5));
         assert_eq!(judge(std::slice::from_ref(&report), wanted, Some(&sbj), NOW).1, "GatewayCannotLoad");
         assert_eq!(judge(&[report], wanted, Some(&jy), NOW).1, "Propagated");
+    }
+
+    #[test]
+    fn a_deletion_waits_for_every_gateway_and_for_none_if_there_is_none() {
+        let (li, uid) =
+            (ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", "li"), "u-1".parse::<Uid>().unwrap());
+        let leaving = BTreeMap::from([(li.clone(), uid.clone())]);
+        let mut departures = Departures::default();
+        departures.note(&leaving, generation(5));
+        departures.note(&leaving, generation(9));
+        assert!(departures.in_force(&[report("a", 6, NOW), report("b", 4, NOW)]).is_empty());
+        assert!(departures.any_waits());
+        assert_eq!(departures.in_force(&[report("a", 6, NOW), report("b", 5, NOW)]), [(li, uid)]);
+        assert!(departures.in_force(&[]).is_empty(), "each is named once");
+        departures.note(&BTreeMap::new(), generation(9));
+        departures.note(&leaving, generation(9));
+        assert_eq!(departures.in_force(&[]).len(), 1);
     }
 
     #[test]

@@ -1,4 +1,7 @@
-//! `STATE`: everything a standalone Tidegate keeps, in one directory.
+//! `STATE`: everything a standalone Tidegate keeps, in one directory; or the same documents in a cluster.
+//!
+//! In a cluster they lie in Secrets and ConfigMaps, see [`crate::cluster::keep`]. Whoever reads and
+//! writes them does so by their paths in the directory, and need not know which it is.
 //!
 //! ```text
 //! lock  boot  uids/  credentials/  last-good/  keys/  tls/  activation/  status/  audit/  store.redb  control.sock
@@ -16,7 +19,11 @@ use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use tidegate_core::Code;
+use tidegate_core::{Code, Uid};
+
+use crate::cluster::Keep;
+use crate::objects::ObjectKey;
+use crate::status::Document;
 
 pub use error::StateError;
 pub use keys::{PoolKey, RootKey};
@@ -31,15 +38,24 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const DIRECTORIES: [&str; 9] =
     ["uids", "credentials", "last-good", "keys", "keys/pool", "tls", "activation", "status", "audit"];
 
-/// An opened and locked state directory.
+/// What a controller keeps: an opened and locked directory, or its part of a cluster.
 #[derive(Debug)]
 pub struct State {
     root: PathBuf,
     term: u64,
     root_key: RootKey,
     pool_keys: Vec<PoolKey>,
-    // Held for as long as this value lives; the kernel lets go of it when the process dies.
-    _lock: File,
+    place: Place,
+}
+
+/// Where the documents lie.
+#[derive(Debug)]
+enum Place {
+    /// Below the root. The lock is held for as long as this value lives; the kernel lets go of it when
+    /// the process dies.
+    Directory { _lock: File },
+    /// In the namespace that the root is named after.
+    Cluster(Keep),
 }
 
 impl State {
@@ -58,7 +74,14 @@ impl State {
         let term = count_start(&path.join("boot"))?;
         let root_key = keys::root(&path.join("keys/root"))?;
         let pool_keys = keys::pool(&path.join("keys/pool"))?;
-        Ok(Self { root: path.to_owned(), term, root_key, pool_keys, _lock: lock })
+        Ok(Self { root: path.to_owned(), term, root_key, pool_keys, place: Place::Directory { _lock: lock } })
+    }
+
+    /// The state of a controller in a cluster: the documents in `keep`, everything else as the caller
+    /// found or made it. There is no directory then; [`Self::root`] is a name for messages only.
+    #[must_use]
+    pub fn in_cluster(keep: Keep, term: u64, root_key: RootKey, pool_keys: Vec<PoolKey>) -> Self {
+        Self { root: PathBuf::from(keep.namespace()), term, root_key, pool_keys, place: Place::Cluster(keep) }
     }
 
     /// Where the state of `folder` lies when nobody says otherwise:
@@ -164,37 +187,143 @@ impl State {
         self.root.join("status")
     }
 
-    /// Replaces the file at `relative` in one step that survives a power cut.
+    /// Whether many small documents are kept better than one large one.
+    pub(crate) fn one_by_one(&self) -> bool {
+        matches!(self.place, Place::Cluster(_))
+    }
+
+    /// Replaces the document at `relative` in one step that survives a power cut.
     pub(crate) fn write(&self, relative: &Path, bytes: &[u8]) -> Result<(), StateError> {
-        files::replace(&self.root.join(relative), bytes)
+        match &self.place {
+            Place::Directory { .. } => files::replace(&self.root.join(relative), bytes),
+            Place::Cluster(keep) => {
+                let mut outcomes = keep.write_many(vec![(relative.to_owned(), bytes.to_owned())]);
+                outcomes.pop().unwrap_or(Ok(()))
+            }
+        }
     }
 
-    /// Replaces many files, with one outcome for each.
+    /// Replaces many documents, with one outcome for each.
     pub(crate) fn write_many(&self, files: Vec<(PathBuf, Vec<u8>)>) -> Vec<Result<(), StateError>> {
-        let files: Vec<_> =
-            files.into_iter().map(|(relative, bytes)| (self.root.join(relative), bytes)).collect();
-        files::replace_many(&files)
+        match &self.place {
+            Place::Directory { .. } => {
+                let files: Vec<_> =
+                    files.into_iter().map(|(relative, bytes)| (self.root.join(relative), bytes)).collect();
+                files::replace_many(&files)
+            }
+            Place::Cluster(keep) => keep.write_many(files),
+        }
     }
 
-    /// Replaces a file that is an output only: one step, but a power cut may lose it.
-    pub(crate) fn write_output(&self, relative: &Path, bytes: &[u8]) -> Result<(), StateError> {
-        files::replace_unsynced(&self.root.join(relative), bytes)
-    }
-
-    /// The content of the file at `relative`; `None` when there is no such file.
+    /// The document at `relative`; `None` when there is none.
     pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>, StateError> {
-        read_below(&self.root, relative)
+        match &self.place {
+            Place::Directory { .. } => read_below(&self.root, relative),
+            Place::Cluster(keep) => Ok(keep.read(relative)),
+        }
     }
 
-    /// Removes the file at `relative`; its absence is what was wanted.
+    /// Removes the document at `relative`; its absence is what was wanted.
     pub(crate) fn remove(&self, relative: &Path) -> Result<(), StateError> {
-        files::remove(&self.root.join(relative))
+        match &self.place {
+            Place::Directory { .. } => files::remove(&self.root.join(relative)),
+            Place::Cluster(keep) => keep.remove(relative),
+        }
     }
 
-    /// All files below the directory `relative`, as paths relative to the state, sorted.
+    /// All documents below `relative`, as paths relative to the state, sorted.
     pub(crate) fn files(&self, relative: &Path) -> Result<Vec<PathBuf>, StateError> {
-        files_below(&self.root, relative)
+        match &self.place {
+            Place::Directory { .. } => files_below(&self.root, relative),
+            Place::Cluster(keep) => Ok(keep.files(relative)),
+        }
     }
+
+    /// Lays out activation codes for whoever hands them over, with one outcome for each. Outputs only:
+    /// a power cut may lose them.
+    pub(crate) fn hand_out(&self, codes: Vec<(PathBuf, Vec<u8>)>) -> Vec<Result<(), StateError>> {
+        match &self.place {
+            Place::Directory { .. } => codes
+                .iter()
+                .map(|(relative, bytes)| files::replace_unsynced(&self.root.join(relative), bytes))
+                .collect(),
+            Place::Cluster(keep) => keep.hand_out(codes),
+        }
+    }
+
+    /// Takes laid out activation codes away.
+    pub(crate) fn take_back(&self, codes: Vec<PathBuf>) -> Vec<Result<(), StateError>> {
+        match &self.place {
+            Place::Directory { .. } => {
+                codes.iter().map(|relative| files::remove(&self.root.join(relative))).collect()
+            }
+            Place::Cluster(keep) => keep.take_back(codes),
+        }
+    }
+
+    /// Writes an object's conditions: into a file, or onto the object in due course.
+    pub(crate) fn say(&self, key: &ObjectKey, status: &Document) -> Result<(), StateError> {
+        match &self.place {
+            Place::Directory { .. } => {
+                let relative = status_path(key);
+                let bytes = serde_json::to_vec_pretty(status).map_err(|error| {
+                    StateError::corrupt(&relative, format!("a status cannot be written: {error}"))
+                })?;
+                files::replace_unsynced(&self.root.join(relative), &bytes)
+            }
+            Place::Cluster(keep) => {
+                keep.say(key, status);
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes the conditions of an object that is gone; in a cluster they went with it.
+    pub(crate) fn unsay(&self, key: &ObjectKey) -> Result<(), StateError> {
+        match &self.place {
+            Place::Directory { .. } => files::remove(&self.root.join(status_path(key))),
+            Place::Cluster(keep) => {
+                keep.unsay(key);
+                Ok(())
+            }
+        }
+    }
+
+    /// Replaces a file that is an output only: one step, but a power cut may lose it. In a cluster
+    /// there are no such files; conditions say the same.
+    pub(crate) fn write_output(&self, relative: &Path, bytes: &[u8]) -> Result<(), StateError> {
+        match &self.place {
+            Place::Directory { .. } => files::replace_unsynced(&self.root.join(relative), bytes),
+            Place::Cluster(_) => Ok(()),
+        }
+    }
+
+    /// Sees to it that the object's deletion will wait for us; only objects of a cluster can.
+    pub(crate) fn hold(&self, key: &ObjectKey, uid: &Uid) {
+        if let Place::Cluster(keep) = &self.place {
+            keep.hold(key, uid);
+        }
+    }
+
+    /// Lets the object's deletion come to its end.
+    pub(crate) fn let_go(&self, key: &ObjectKey, uid: &Uid) {
+        if let Place::Cluster(keep) = &self.place {
+            keep.let_go(key, uid);
+        }
+    }
+
+    /// Restores documents that somebody else removed or changed.
+    pub(crate) fn mend(&self) -> Result<(), StateError> {
+        match &self.place {
+            Place::Directory { .. } => Ok(()),
+            Place::Cluster(keep) => keep.mend(),
+        }
+    }
+}
+
+/// Where an object's conditions lie in the directory.
+fn status_path(key: &ObjectKey) -> PathBuf {
+    Path::new("status").join(format!("{}.json", key.file_stem()))
 }
 
 /// The content of a file of a state that may be another process's.

@@ -1,15 +1,21 @@
-//! What became of each object: conditions, and their place in `STATE/status`.
+//! What became of each object: conditions, and which of them have to be said anew.
+//!
+//! Conditions lie in `STATE/status`, in a cluster on the object. Of what was said only a digest is kept
+//! in memory, and since when each condition is as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Source, Timestamp};
 
 use crate::events::Problem;
-use crate::objects::ObjectKey;
+use crate::intake::Reading;
+use crate::objects::{ObjectKey, ObjectKind};
 use crate::state::{State, StateError};
-use crate::time::rfc3339;
+use crate::time::{parse_rfc3339, rfc3339};
 
 const DIRECTORY: &str = "status";
 
@@ -139,23 +145,36 @@ impl ObjectStatus {
     }
 }
 
-/// The statuses as they lie on the disk; a file is written only when it says something else.
+/// What was said about every object; it is said again only when it is something else.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    written: BTreeMap<PathBuf, Document>,
+    said: BTreeMap<ObjectKey, Arc<Said>>,
     problems: Option<BTreeSet<Problem>>,
 }
 
+/// What was said about one object, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    generation: i64,
+    /// Of everything but the times.
+    digest: u64,
+    /// Since when each condition is as it is.
+    since: Vec<(ConditionType, Truth, Timestamp)>,
+    /// Why it is not accepted.
+    refused: Option<Box<str>>,
+}
+
+/// An object's conditions in the form in which they are written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
+pub(crate) struct Document {
     kind: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     namespace: String,
     name: String,
-    uid: String,
-    generation: i64,
-    conditions: Vec<Condition>,
+    pub(crate) uid: String,
+    pub(crate) generation: i64,
+    pub(crate) conditions: Vec<Condition>,
 }
 
 impl Ledger {
@@ -167,22 +186,39 @@ impl Ledger {
                 continue;
             }
             let document = state.read(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            if let Some(document) = document {
-                ledger.written.insert(path, document);
-            } else {
-                state.remove(&path)?;
+            let known = document.and_then(|document: Document| Some((document.key()?, document)));
+            match known {
+                Some((key, document)) => {
+                    let said = Said::of(document.generation, &document.conditions, |condition| {
+                        parse_rfc3339(&condition.last_transition_time)
+                    });
+                    ledger.said.insert(key, Arc::new(said));
+                }
+                None => state.remove(&path)?,
             }
         }
         Ok(ledger)
     }
 
-    /// What was said last about an object: the generation, and whether and why it was accepted.
+    /// Takes note of what objects say that an earlier controller said about them.
+    pub fn recall(&mut self, reading: &Reading) {
+        if self.said.is_empty() {
+            let found = reading.found.iter();
+            self.said = found.filter_map(|(key, found)| Some((key.clone(), found.said.clone()?))).collect();
+        }
+    }
+
+    /// Whether it was already said of this generation that it is accepted, or refused for this reason.
     #[must_use]
-    pub fn last(&self, key: &ObjectKey) -> Option<(i64, &Condition)> {
-        let document = self.written.get(&path(key))?;
-        let accepted =
-            document.conditions.iter().find(|condition| condition.r#type == ConditionType::Accepted)?;
-        Some((document.generation, accepted))
+    pub fn knows(&self, key: &ObjectKey, generation: i64, refusal: Option<&str>) -> bool {
+        self.said.get(key).is_some_and(|said| {
+            let same = match (said.refused.as_deref(), refusal) {
+                (None, None) => true,
+                (Some(said), Some(refusal)) => said.starts_with(refusal),
+                _ => false,
+            };
+            said.generation == generation && same
+        })
     }
 
     /// Writes the list of problems, if it changed.
@@ -198,8 +234,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Writes the statuses that changed and removes those of objects that are gone.
-    /// Returns how many files changed; what failed is tried again at the next call.
+    /// Says what changed and takes back what was said of objects that are gone.
+    /// Returns how many that were; what failed is tried again at the next call.
     pub fn update(
         &mut self,
         state: &State,
@@ -207,42 +243,68 @@ impl Ledger {
         now: Timestamp,
     ) -> Result<usize, StateError> {
         let mut changed = 0;
-        let mut wanted = BTreeMap::new();
-        for status in statuses {
-            let path = path(&status.key);
-            let document = Document::of(status, self.written.get(&path), now);
-            wanted.insert(path, document);
-        }
-        let gone: Vec<PathBuf> =
-            self.written.keys().filter(|path| !wanted.contains_key(*path)).cloned().collect();
-        for path in gone {
-            state.remove(&path)?;
-            self.written.remove(&path);
+        let present: BTreeSet<&ObjectKey> = statuses.iter().map(|status| &status.key).collect();
+        let gone: Vec<ObjectKey> = self.said.keys().filter(|key| !present.contains(key)).cloned().collect();
+        for key in gone {
+            state.unsay(&key)?;
+            self.said.remove(&key);
             changed += 1;
         }
-        for (path, document) in wanted {
-            if self.written.get(&path) == Some(&document) {
+        for status in statuses {
+            let before = self.said.get(&status.key);
+            if before.is_some_and(|said| said.digest == digest(&status.conditions)) {
                 continue;
             }
-            let bytes = serde_json::to_vec_pretty(&document).map_err(|error| {
-                StateError::corrupt(&path, format!("a status cannot be written: {error}"))
-            })?;
-            state.write_output(&path, &bytes)?;
-            self.written.insert(path, document);
+            let said = Said::of(status.source.generation, &status.conditions, |condition| {
+                let since = before.and_then(|said| said.since(condition.r#type, condition.status));
+                Some(since.unwrap_or(now))
+            });
+            state.say(&status.key, &Document::of(status, &said))?;
+            self.said.insert(status.key.clone(), Arc::new(said));
             changed += 1;
         }
         Ok(changed)
     }
 }
 
+impl Said {
+    /// A summary of conditions. A condition without a time is as good as never said.
+    pub(crate) fn of(
+        generation: i64,
+        conditions: &[Condition],
+        since: impl Fn(&Condition) -> Option<Timestamp>,
+    ) -> Self {
+        let times = conditions
+            .iter()
+            .filter_map(|condition| Some((condition.r#type, condition.status, since(condition)?)));
+        let refused = conditions
+            .iter()
+            .find(|condition| condition.r#type == ConditionType::Accepted && condition.status != Truth::True)
+            .map(|condition| condition.message.as_str().into());
+        Self { generation, digest: digest(conditions), since: times.collect(), refused }
+    }
+
+    fn since(&self, r#type: ConditionType, status: Truth) -> Option<Timestamp> {
+        let found = self.since.iter().find(|(known, truth, _)| *known == r#type && *truth == status);
+        found.map(|(_, _, since)| *since)
+    }
+}
+
+/// Of everything but the times.
+fn digest(conditions: &[Condition]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for condition in conditions {
+        (condition.r#type, condition.status, condition.observed_generation).hash(&mut hasher);
+        (&condition.reason, &condition.message).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 impl Document {
-    fn of(status: &ObjectStatus, before: Option<&Self>, now: Timestamp) -> Self {
+    pub(crate) fn of(status: &ObjectStatus, said: &Said) -> Self {
         let conditions = status.conditions.iter().map(|condition| {
-            let since = before
-                .and_then(|before| before.conditions.iter().find(|old| old.r#type == condition.r#type))
-                .filter(|old| old.status == condition.status)
-                .map_or_else(|| rfc3339(now), |old| old.last_transition_time.clone());
-            Condition { last_transition_time: since, ..condition.clone() }
+            let since = said.since(condition.r#type, condition.status).unwrap_or(Timestamp(0));
+            Condition { last_transition_time: rfc3339(since), ..condition.clone() }
         });
         Self {
             kind: status.key.kind.as_str().to_owned(),
@@ -253,10 +315,10 @@ impl Document {
             conditions: conditions.collect(),
         }
     }
-}
 
-fn path(key: &ObjectKey) -> PathBuf {
-    Path::new(DIRECTORY).join(format!("{}.json", key.file_stem()))
+    fn key(&self) -> Option<ObjectKey> {
+        Some(ObjectKey::new(ObjectKind::named(&self.kind)?, &self.namespace, &self.name))
+    }
 }
 
 #[cfg(test)]

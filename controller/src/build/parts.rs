@@ -49,7 +49,9 @@ pub fn parts(
 ) -> Parts {
     let mut parts = Parts::default();
     for (key, item) in items.iter().filter(|(key, _)| KINDS.contains(&key.kind)) {
-        let kept = last_good.get(key, &item.source.uid).filter(|good| good.spec != item.spec);
+        // In the wrong place an object counts for nothing, not even as it once was.
+        let misplaced = item.form.as_ref().is_err_and(|refusal| refusal.code == Code::WrongNamespace);
+        let kept = last_good.get(key, &item.source.uid).filter(|good| good.spec != item.spec && !misplaced);
         let kept =
             kept.and_then(|good| Some((Arc::new(reread(key, &good.source, &good.spec).ok()?), good.clone())));
         let part = match &item.form {

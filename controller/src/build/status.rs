@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidegate_core::{Account, AccountState, DenyReason, Timestamp};
+use tidegate_core::{Account, AccountState, Code, DenyReason, Timestamp};
 
 use super::Input;
 use crate::form::Refusal;
@@ -22,7 +22,7 @@ pub(super) fn statuses(
     let status = |(key, item): (&ObjectKey, &crate::form::Item)| {
         let mut status = ObjectStatus::new(key.clone(), item.source.clone());
         let refusal = refusals.get(key).or_else(|| item.form.as_ref().err());
-        accepted(&mut status, refusal, in_force(input, rulings, key));
+        accepted(&mut status, refusal, in_force(input, rulings, key), input.settings.approvals_enforced);
         match key.kind {
             ObjectKind::VpnUser => {
                 if let Some(person) = people.get(key) {
@@ -52,7 +52,7 @@ fn in_force(input: &Input<'_>, rulings: &Ruling, key: &ObjectKey) -> Option<i64>
     }
 }
 
-fn accepted(status: &mut ObjectStatus, refusal: Option<&Refusal>, in_force: Option<i64>) {
+fn accepted(status: &mut ObjectStatus, refusal: Option<&Refusal>, in_force: Option<i64>, enforced: bool) {
     let Some(refusal) = refusal else {
         status.set(ConditionType::Accepted, Truth::True, "Accepted", "valid as written");
         return;
@@ -63,7 +63,12 @@ fn accepted(status: &mut ObjectStatus, refusal: Option<&Refusal>, in_force: Opti
         (_, None) => "nothing of it is in force".to_owned(),
     };
     let message = format!("{refusal}; {kept}");
-    status.set(ConditionType::Accepted, Truth::False, &refusal.reason(), message);
+    let reason = match refusal.code {
+        // Admission would not have let it through.
+        Code::FourEyes if enforced => "PolicyBypassed".to_owned(),
+        _ => refusal.reason(),
+    };
+    status.set(ConditionType::Accepted, Truth::False, &reason, message);
 }
 
 fn account(status: &mut ObjectStatus, account: &Account, now: Timestamp) {
@@ -119,7 +124,7 @@ fn compiled(status: &mut ObjectStatus, refusal: Option<&Refusal>, rulings: &Ruli
 /// The word of the condition's contract where it differs from the code's.
 fn reason_of(problem: &Refusal) -> String {
     match problem.code {
-        tidegate_core::Code::ModuleUnsupportedClass => "UnsupportedClass".to_owned(),
+        Code::ModuleUnsupportedClass => "UnsupportedClass".to_owned(),
         _ => problem.reason(),
     }
 }

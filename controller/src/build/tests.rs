@@ -75,6 +75,7 @@ impl World {
                 key,
                 spec: Some((spec, crate::identity::digest_of(spec))),
                 valid: form.is_ok(),
+                identity: None,
             })
             .collect();
         self.register.observe(seen, now).unwrap();

@@ -21,7 +21,7 @@ use crate::last_good::LastGood;
 use crate::metrics::Metrics;
 use crate::objects::{ObjectKey, ObjectKind};
 use crate::people::{self, People};
-use crate::propagation::{Stamps, judge};
+use crate::propagation::{Departures, Stamps, judge};
 use crate::publish::{Published, losses};
 use crate::rules::Compiler;
 use crate::state::{State, StateError};
@@ -44,6 +44,7 @@ pub(super) struct Controller<S> {
     compiler: Compiler,
     published: Published,
     stamps: Stamps,
+    departures: Departures,
     statuses: Vec<ObjectStatus>,
     slips: Slips,
     /// Problems already told to the terminal.
@@ -107,6 +108,7 @@ impl<S: Store> Controller<S> {
             compiler: Compiler::default(),
             published,
             stamps: Stamps::default(),
+            departures: Departures::default(),
             statuses: Vec::new(),
             slips,
             told: BTreeSet::new(),
@@ -138,6 +140,11 @@ impl<S: Store> Controller<S> {
     }
 
     async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<Timestamp, Unfinished> {
+        self.ledger.recall(reading);
+        for (key, uid) in &reading.unheld {
+            self.state.hold(key, uid);
+        }
+
         // Who is who.
         let taken = self.intake.take(reading, &mut self.register, now);
         let (items, missed) = taken.map_err(|error| self.state_failed(&error))?;
@@ -181,17 +188,19 @@ impl<S: Store> Controller<S> {
         }
         self.stamps
             .note(items.iter().map(|(key, item)| (key, item.source.generation)), self.published.generation);
+        self.departures.note(&reading.leaving, self.published.generation);
 
         // What is said about it.
-        self.lay_out_codes(&people)?;
+        let laid_out = self.lay_out_codes(&people);
         self.count(&items, &refusals, compile_problems);
         self.statuses = statuses;
         self.tell(reading, &items, &refusals, &effects, now);
         self.forget(&missed)?;
-        if !self.vault.has_unsaved() {
+        if !self.vault.has_unsaved() && laid_out.is_ok() {
             self.failing = None;
         }
         self.teller.ready(self.published.generation);
+        laid_out?;
         Ok(holds_until)
     }
 
@@ -248,8 +257,11 @@ impl<S: Store> Controller<S> {
             })
             .collect();
         let outstanding = outstanding.iter().map(|(id, uid, issue)| (id, *uid, *issue));
-        let outcome = self.slips.update(&self.state, outstanding);
-        outcome.map_err(|error| self.state_failed(&error))
+        match self.slips.update(&self.state, outstanding) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Unfinished),
+            Err(error) => Err(self.state_failed(&error)),
+        }
     }
 
     /// Accounts that were gone for long enough lose their credentials.
@@ -299,13 +311,8 @@ impl<S: Store> Controller<S> {
                 ));
             }
             let generation = item.source.generation;
-            let last = self.ledger.last(key);
-            let known = last.is_some_and(|(before, accepted)| {
-                before == generation
-                    && (accepted.status == Truth::True) == refusal.is_none()
-                    && refusal.is_none_or(|refusal| accepted.message.starts_with(&refusal.to_string()))
-            });
-            if known {
+            let refused = refusal.map(ToString::to_string);
+            if self.ledger.knows(key, generation, refused.as_deref()) {
                 continue;
             }
             if refusal.is_none() {
@@ -369,6 +376,15 @@ impl<S: Store> Controller<S> {
             });
             status.set(ConditionType::Propagated, truth, reason, message);
             status.sum_up();
+        }
+        for (key, uid) in self.departures.in_force(&reports) {
+            self.state.let_go(&key, &uid);
+        }
+        if self.departures.any_waits() {
+            again = again.min(PROPAGATION_POLL);
+        }
+        if let Err(error) = self.state.mend() {
+            let _told = self.state_failed(&error);
         }
         let laid_out = self
             .ledger

@@ -1,0 +1,148 @@
+use k8s_openapi::serde::Deserialize as _;
+use serde_json::json;
+
+use super::*;
+
+fn raw(value: Value) -> Raw {
+    Raw::deserialize(value).unwrap()
+}
+
+fn user(name: &str, generation: i64) -> Value {
+    json!({
+        "apiVersion": "tidegate.dev/v1alpha1",
+        "kind": "VpnUser",
+        "metadata": {"name": name, "namespace": "dept-sbj", "uid": format!("u-{name}"), "generation": generation,
+            "annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{}"}},
+        "spec": {"generation": generation},
+    })
+}
+
+fn key(name: &str) -> ObjectKey {
+    ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", name)
+}
+
+const USERS: Source = Source::Kind(ObjectKind::VpnUser);
+
+fn list(inventory: &mut Inventory, source: Source, objects: impl IntoIterator<Item = Value>) {
+    inventory.take(source, Event::Init);
+    objects.into_iter().for_each(|object| inventory.take(source, Event::InitApply(raw(object))));
+    inventory.take(source, Event::InitDone);
+}
+
+fn everything_but_users() -> Inventory {
+    let mut inventory = Inventory::new("tidegate-system");
+    for kind in ObjectKind::ALL.into_iter().filter(|kind| *kind != ObjectKind::VpnUser) {
+        list(&mut inventory, Source::Kind(kind), []);
+    }
+    list(&mut inventory, Source::ConfigMaps, []);
+    let labelled = json!({"metadata": {"name": "dept-sbj", "labels": {"tidegate.dev/department": "sbj"}}});
+    list(&mut inventory, Source::Namespaces, [labelled]);
+    inventory
+}
+
+#[test]
+fn a_reading_is_complete_or_there_is_none() {
+    let mut inventory = everything_but_users();
+    inventory.take(USERS, Event::Init);
+    inventory.take(USERS, Event::InitApply(raw(user("li", 1))));
+    assert!(inventory.reading().is_none());
+    inventory.take(USERS, Event::InitDone);
+    let reading = inventory.reading().unwrap();
+    let found = &reading.found[&key("li")];
+    assert_eq!(found.identity.as_ref().unwrap().uid.as_str(), "u-li");
+    assert_eq!(found.value["metadata"], json!({"name": "li", "namespace": "dept-sbj"}));
+    assert!(found.violations.is_empty());
+    assert!(reading.unheld.contains_key(&key("li")));
+    assert!(inventory.reading().is_none(), "nothing changed");
+}
+
+#[test]
+fn our_own_conditions_are_no_change() {
+    let mut inventory = everything_but_users();
+    list(&mut inventory, USERS, [user("li", 1)]);
+    inventory.reading().unwrap();
+    let mut said = user("li", 1);
+    said["status"] = json!({"observedGeneration": 1, "conditions": []});
+    inventory.take(USERS, Event::Apply(raw(said)));
+    assert!(inventory.reading().is_none());
+    inventory.take(USERS, Event::Apply(raw(user("li", 2))));
+    assert_eq!(inventory.reading().unwrap().found[&key("li")].identity.as_ref().unwrap().generation, 2);
+}
+
+#[test]
+fn what_is_being_deleted_counts_for_nothing() {
+    let mut inventory = everything_but_users();
+    let mut held = user("li", 1);
+    held["metadata"]["finalizers"] = json!(["tidegate.dev/in-force"]);
+    list(&mut inventory, USERS, [held.clone()]);
+    assert!(inventory.reading().unwrap().unheld.is_empty());
+    held["metadata"]["deletionTimestamp"] = json!("2026-11-25T08:00:00Z");
+    inventory.take(USERS, Event::Apply(raw(held.clone())));
+    let reading = inventory.reading().unwrap();
+    assert!(reading.found.is_empty());
+    assert_eq!(reading.leaving.keys().collect::<Vec<_>>(), [&key("li")]);
+    inventory.take(USERS, Event::Delete(raw(held)));
+    assert!(inventory.reading().unwrap().leaving.is_empty());
+}
+
+#[test]
+fn an_object_that_cannot_be_understood_is_there_all_the_same() {
+    let mut inventory = everything_but_users();
+    let odd = json!({"metadata": {"name": "odd", "namespace": "dept-sbj", "uid": "u-odd"}, "spec": [7]});
+    list(&mut inventory, USERS, [odd, json!("nothing"), user("li", 1)]);
+    assert_eq!(inventory.reading().unwrap().found.len(), 2);
+}
+
+#[test]
+fn a_namespace_counts_only_when_it_is_labelled() {
+    let mut inventory = everything_but_users();
+    list(&mut inventory, USERS, [user("li", 1)]);
+    let authorities = json!({"metadata": {"name": "ca", "namespace": "dept-sbj"}, "data": {"ca.crt": "PEM"}});
+    inventory.take(Source::ConfigMaps, Event::Apply(raw(authorities)));
+    assert_eq!(inventory.reading().unwrap().config_maps.len(), 1);
+    inventory.take(Source::Namespaces, Event::Apply(raw(json!({"metadata": {"name": "dept-sbj"}}))));
+    let reading = inventory.reading().unwrap();
+    assert_eq!(reading.found[&key("li")].violations[0].code, Code::WrongNamespace);
+    assert!(reading.config_maps.is_empty());
+
+    let gateway = |namespace: &str| {
+        let gateway =
+            json!({"metadata": {"name": "main", "namespace": namespace, "uid": "u-1", "generation": 1}});
+        raw(gateway)
+    };
+    inventory.take(Source::Kind(ObjectKind::VpnGateway), Event::Apply(gateway("tidegate-system")));
+    inventory.take(Source::Kind(ObjectKind::VpnGateway), Event::Apply(gateway("elsewhere")));
+    let reading = inventory.reading().unwrap();
+    let wrong = |namespace: &str| {
+        !reading.found[&ObjectKey::new(ObjectKind::VpnGateway, namespace, "main")].violations.is_empty()
+    };
+    assert!(wrong("elsewhere") && !wrong("tidegate-system"));
+}
+
+#[test]
+fn many_accounts_do_not_vanish_unseen() {
+    let names: Vec<String> = (0..200).map(|number| format!("u{number}")).collect();
+    let mut inventory = everything_but_users();
+    list(&mut inventory, USERS, names.iter().map(|name| user(name, 1)));
+    inventory.reading().unwrap();
+
+    // Half of them vanish, one of the others changes: only that is believed.
+    let half = names.iter().skip(100).map(|name| user(name, if name == "u150" { 2 } else { 1 }));
+    list(&mut inventory, USERS, half);
+    let reading = inventory.reading().unwrap();
+    assert_eq!((reading.found.len(), inventory.held_back()), (200, 100));
+    assert_eq!(reading.found[&key("u150")].identity.as_ref().unwrap().generation, 2);
+
+    // A deletion that is seen is believed, also of one that is held back.
+    inventory.take(USERS, Event::Delete(raw(user("u1", 1))));
+    assert_eq!((inventory.reading().unwrap().found.len(), inventory.held_back()), (199, 99));
+
+    // They come back.
+    list(&mut inventory, USERS, names.iter().map(|name| user(name, 1)));
+    inventory.reading().unwrap();
+    assert_eq!(inventory.held_back(), 0);
+
+    // A few may vanish.
+    list(&mut inventory, USERS, names.iter().skip(50).map(|name| user(name, 1)));
+    assert_eq!((inventory.reading().unwrap().found.len(), inventory.held_back()), (150, 0));
+}

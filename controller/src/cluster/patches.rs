@@ -1,0 +1,239 @@
+//! Server-side applies that are made in due course: the newest of each object's aspects, a few at a time.
+//!
+//! What fails is tried again, in the end of the line, so that one object that cannot be written holds up
+//! no other. What is about an object that is gone, or is another by now, is dropped.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kube_client::api::{ApiResource, DynamicObject, Patch, PatchParams};
+use kube_client::core::GroupVersionKind;
+use kube_client::{Api, Client};
+use serde_json::Value;
+use tidegate_crd::{GROUP, VERSION};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::FIELD_MANAGER;
+use super::call::{CallError, call};
+use crate::objects::{ObjectKey, ObjectKind};
+
+/// Applies under way at once.
+const AT_ONCE: usize = 16;
+
+/// When there was no answer, the next attempt comes this much later.
+const UNANSWERED: Duration = Duration::from_secs(1);
+
+/// When the API server refused, this much later.
+const REFUSED: Duration = Duration::from_secs(20);
+
+/// Which part of an object is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Aspect {
+    /// The finalizers in its metadata.
+    Finalizers,
+    /// Its status.
+    Status,
+}
+
+/// One aspect of one object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    pub(super) key: ObjectKey,
+    pub(super) aspect: Aspect,
+}
+
+/// The applies that wait; they are made until this is dropped.
+#[derive(Debug)]
+pub(super) struct Patches {
+    line: Arc<Line>,
+    _worker: JoinSet<()>,
+}
+
+/// At most one entry for each aspect of each object there is.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: Mutex<Waiting>,
+    longer: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    bodies: BTreeMap<Target, Arc<Value>>,
+    order: VecDeque<Target>,
+    /// Those under way or resting after a failure; a newer body waits until they are done.
+    busy: BTreeSet<Target>,
+}
+
+impl Patches {
+    pub(super) fn start(client: Client) -> Self {
+        let line = Arc::new(Line::default());
+        let mut worker = JoinSet::new();
+        worker.spawn(work(Arc::clone(&line), client));
+        Self { line, _worker: worker }
+    }
+
+    /// Applies `body` as soon as its turn comes; an earlier one that still waits is not applied any more.
+    pub(super) fn push(&self, target: Target, body: Value) {
+        let mut waiting = self.line.lock();
+        if waiting.bodies.insert(target.clone(), Arc::new(body)).is_none() {
+            waiting.order.push_back(target);
+        }
+        drop(waiting);
+        self.line.longer.notify_one();
+    }
+
+    /// Applies nothing about it any more.
+    pub(super) fn forget(&self, target: &Target) {
+        self.line.lock().bodies.remove(target);
+    }
+}
+
+impl Line {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    /// The next whose turn it is.
+    fn next(&mut self) -> Option<(Target, Arc<Value>)> {
+        for _ in 0..self.order.len() {
+            let target = self.order.pop_front()?;
+            if self.busy.contains(&target) {
+                self.order.push_back(target);
+            } else if let Some(body) = self.bodies.remove(&target) {
+                self.busy.insert(target.clone());
+                return Some((target, body));
+            }
+        }
+        None
+    }
+
+    /// Ends a turn; what failed waits again unless there is something newer.
+    fn done(&mut self, target: Target, failed: Option<Arc<Value>>) {
+        self.busy.remove(&target);
+        if let Some(body) = failed
+            && !self.bodies.contains_key(&target)
+        {
+            self.bodies.insert(target.clone(), body);
+            self.order.push_back(target);
+        }
+    }
+}
+
+async fn work(line: Arc<Line>, client: Client) {
+    let mut running = JoinSet::new();
+    let mut resting: JoinSet<(Target, Option<Arc<Value>>)> = JoinSet::new();
+    loop {
+        while running.len() < AT_ONCE {
+            let Some((target, body)) = line.lock().next() else { break };
+            let client = client.clone();
+            running.spawn(async move {
+                let outcome = apply(client, &target, &body).await;
+                (target, body, outcome)
+            });
+        }
+        tokio::select! {
+            () = line.longer.notified(), if running.len() < AT_ONCE => {}
+            Some(Ok((target, failed))) = resting.join_next(), if !resting.is_empty() => {
+                line.lock().done(target, failed);
+            }
+            Some(Ok((target, body, outcome))) = running.join_next(), if !running.is_empty() => match outcome {
+                Ok(()) => line.lock().done(target, None),
+                Err(error) if error.is_missing() || error.is_conflict() => {
+                    tracing::debug!(object = %target.key, %error, "nothing to apply to");
+                    line.lock().done(target, None);
+                }
+                Err(error) => {
+                    let rest = if matches!(error, CallError::Unanswered(_)) { UNANSWERED } else { REFUSED };
+                    tracing::warn!(object = %target.key, aspect = ?target.aspect, %error, "cannot apply");
+                    resting.spawn(async move {
+                        tokio::time::sleep(rest).await;
+                        (target, Some(body))
+                    });
+                }
+            },
+        }
+    }
+}
+
+async fn apply(client: Client, target: &Target, body: &Value) -> Result<(), CallError> {
+    let resource = resource(target.key.kind);
+    let api: Api<DynamicObject> = if target.key.kind.namespaced() {
+        Api::namespaced_with(client, &target.key.namespace, &resource)
+    } else {
+        Api::all_with(client, &resource)
+    };
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let body = Patch::Apply(body);
+    let applied = match target.aspect {
+        Aspect::Finalizers => call(api.patch_metadata(&target.key.name, &parameters, &body)).await.map(drop),
+        Aspect::Status => call(api.patch_status(&target.key.name, &parameters, &body)).await.map(drop),
+    };
+    applied
+}
+
+/// A kind as the API server knows it.
+pub(super) fn resource(kind: ObjectKind) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(GROUP, VERSION, kind.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn target(name: &str) -> Target {
+        Target { key: ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", name), aspect: Aspect::Status }
+    }
+
+    fn push(waiting: &mut Waiting, name: &str, body: i64) {
+        if waiting.bodies.insert(target(name), Arc::new(json!(body))).is_none() {
+            waiting.order.push_back(target(name));
+        }
+    }
+
+    fn next(waiting: &mut Waiting) -> Option<(Target, i64)> {
+        waiting.next().map(|(target, body)| (target, body.as_i64().unwrap()))
+    }
+
+    #[test]
+    fn the_newest_is_applied_once_and_never_two_of_one_object_together() {
+        let mut waiting = Waiting::default();
+        push(&mut waiting, "a", 1);
+        push(&mut waiting, "a", 2);
+        push(&mut waiting, "b", 3);
+        assert_eq!(next(&mut waiting), Some((target("a"), 2)));
+        push(&mut waiting, "a", 4);
+        assert_eq!(next(&mut waiting), Some((target("b"), 3)));
+        assert_eq!(next(&mut waiting), None, "a is under way");
+        waiting.done(target("a"), None);
+        assert_eq!(next(&mut waiting), Some((target("a"), 4)));
+        assert_eq!(next(&mut waiting), None);
+    }
+
+    #[test]
+    fn what_failed_waits_again_unless_there_is_something_newer() {
+        let mut waiting = Waiting::default();
+        push(&mut waiting, "a", 1);
+        push(&mut waiting, "b", 2);
+        let (first, body) = waiting.next().unwrap();
+        waiting.done(first, Some(body));
+        assert_eq!(next(&mut waiting), Some((target("b"), 2)), "in the end of the line");
+        let (first, body) = waiting.next().unwrap();
+        push(&mut waiting, "a", 3);
+        waiting.done(first, Some(body));
+        assert_eq!(next(&mut waiting), Some((target("a"), 3)));
+    }
+
+    #[test]
+    fn kinds_have_the_names_of_their_definitions() {
+        for kind in ObjectKind::ALL {
+            let plural = &tidegate_crd::definition(kind)["spec"]["names"]["plural"];
+            assert_eq!(plural, &resource(kind).plural);
+        }
+    }
+}

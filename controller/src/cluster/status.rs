@@ -1,0 +1,70 @@
+//! Conditions in the form in which they are applied to an object's status.
+
+use serde_json::{Value, json};
+use tidegate_crd::API_VERSION;
+
+use super::patches::{Aspect, Target};
+use crate::objects::ObjectKey;
+use crate::status::{Condition, Document, Said};
+use crate::time::parse_rfc3339;
+
+pub(super) fn target(key: &ObjectKey) -> Target {
+    Target { key: key.clone(), aspect: Aspect::Status }
+}
+
+/// What is applied. The UID is part of it, so that it never comes to another object of the same name.
+pub(super) fn body(key: &ObjectKey, status: &Document) -> Value {
+    json!({
+        "apiVersion": API_VERSION,
+        "kind": key.kind.as_str(),
+        "metadata": metadata(key, &status.uid),
+        "status": {
+            "observedGeneration": status.generation,
+            "conditions": status.conditions,
+        },
+    })
+}
+
+/// The metadata that name one object and no other.
+pub(super) fn metadata(key: &ObjectKey, uid: &str) -> Value {
+    let mut metadata = json!({ "name": &*key.name, "uid": uid });
+    if key.kind.namespaced() {
+        metadata["namespace"] = json!(&*key.namespace);
+    }
+    metadata
+}
+
+/// What an object's status says, if a controller wrote it.
+pub(super) fn said(status: &Value) -> Option<Said> {
+    let generation = status.get("observedGeneration")?.as_i64()?;
+    let conditions = status.get("conditions")?.as_array()?;
+    let conditions =
+        conditions.iter().map(|condition| serde_json::from_value::<Condition>(condition.clone()));
+    let mut conditions: Vec<Condition> = conditions.collect::<Result<_, _>>().ok()?;
+    conditions.sort_by_key(|condition| condition.r#type);
+    Some(Said::of(generation, &conditions, |condition| parse_rfc3339(&condition.last_transition_time)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::{Source, Timestamp};
+
+    use super::*;
+    use crate::objects::ObjectKind;
+    use crate::status::{ConditionType, ObjectStatus, Truth};
+
+    #[test]
+    fn what_was_written_is_recognised() {
+        let key = ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", "li");
+        let mut status =
+            ObjectStatus::new(key.clone(), Source { uid: "u-1".parse().unwrap(), generation: 3 });
+        status.set(ConditionType::Accepted, Truth::True, "Accepted", "valid as written");
+        status.set(ConditionType::Approved, Truth::False, "AccountNotApproved", "");
+        let now = Timestamp(1_760_000_000);
+        let written = Said::of(3, &status.conditions, |_| Some(now));
+        let body = body(&key, &Document::of(&status, &written));
+        assert_eq!(body["metadata"]["uid"], "u-1");
+        assert_eq!(said(&body["status"]), Some(written));
+        assert_eq!(said(&json!({"conditions": []})), None);
+    }
+}

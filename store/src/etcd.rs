@@ -166,7 +166,9 @@ struct Shared {
     endpoints: Vec<String>,
     tls: Option<EtcdTls>,
     keys: Keys,
-    sealer: Sealer,
+    sealer: Mutex<Arc<Sealer>>,
+    /// How often the ring was replaced.
+    rings: channel::Sender<u64>,
     role: EtcdRole,
     view: channel::Sender<View>,
     shown: Mutex<Arc<Shown>>,
@@ -188,6 +190,10 @@ impl Shared {
     fn now(&self) -> Timestamp {
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Timestamp(since.map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
+    }
+
+    fn sealer(&self) -> Arc<Sealer> {
+        Arc::clone(&self.sealer.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn open(&self) -> StoreResult<()> {
@@ -288,7 +294,8 @@ impl Etcd {
             endpoints: config.endpoints,
             tls: config.tls,
             keys,
-            sealer,
+            sealer: Mutex::new(Arc::new(sealer)),
+            rings: channel::Sender::new(0),
             role: config.role,
             view: channel::Sender::new(View {
                 snapshot: None,
@@ -347,6 +354,18 @@ impl Etcd {
     #[must_use]
     pub fn resets(&self) -> channel::Receiver<u64> {
         self.shared.resets.subscribe()
+    }
+
+    /// Replaces the pool's keys without interruption; everything is read again. Values keep the key they
+    /// were sealed with until they are published the next time.
+    ///
+    /// # Errors
+    /// When the ring is empty or a key cannot be used; the previous ring stays.
+    pub fn set_ring(&self, ring: &[(u32, [u8; 32])]) -> StoreResult<()> {
+        let sealer = Arc::new(Sealer::new(ring)?);
+        *self.shared.sealer.lock().unwrap_or_else(PoisonError::into_inner) = sealer;
+        self.shared.rings.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
     }
 
     /// Ends what runs in the background; a gateway leaves the list of those alive. Later calls find no store.
@@ -449,6 +468,14 @@ async fn publish_again(shared: &Arc<Shared>, term: u64) -> StoreResult<Generatio
     Ok(generation)
 }
 
+/// Holds a call to the deadline every call has, also while it waits for others.
+async fn timely<T>(shared: &Shared, call: impl Future<Output = StoreResult<T>>) -> StoreResult<T> {
+    shared.open()?;
+    tokio::time::timeout(CALL_DEADLINE, call)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("no answer in time".into())))
+}
+
 impl Store for Etcd {
     async fn publish(&self, publication: Publication) -> StoreResult<Generation> {
         self.shared.open()?;
@@ -471,28 +498,23 @@ impl Store for Etcd {
     }
 
     async fn report(&self, report: Report) -> StoreResult<()> {
-        self.shared.open()?;
-        self.shared.report(report).await
+        timely(&self.shared, self.shared.report(report)).await
     }
 
     async fn reports(&self) -> StoreResult<Vec<Report>> {
-        self.shared.open()?;
-        self.shared.reports().await
+        timely(&self.shared, self.shared.reports()).await
     }
 
     async fn gone(&self) -> StoreResult<Vec<GatewayId>> {
-        self.shared.open()?;
-        self.shared.gone().await
+        timely(&self.shared, self.shared.gone()).await
     }
 
     async fn forget(&self, gateway: &GatewayId) -> StoreResult<()> {
-        self.shared.open()?;
-        self.shared.forget(gateway).await
+        timely(&self.shared, self.shared.forget(gateway)).await
     }
 
     async fn offer(&self, intent: Intent) -> StoreResult<()> {
-        self.shared.open()?;
-        self.shared.offer(&intent).await
+        timely(&self.shared, self.shared.offer(&intent)).await
     }
 
     async fn take(&self) -> StoreResult<Intent> {
@@ -500,8 +522,7 @@ impl Store for Etcd {
         loop {
             // Seen before asking, so that an offer between the two wakes us.
             offered.borrow_and_update();
-            self.shared.open()?;
-            if let Some(intent) = self.shared.oldest_intent().await? {
+            if let Some(intent) = timely(&self.shared, self.shared.oldest_intent()).await? {
                 return Ok(intent);
             }
             offered.changed().await.map_err(|_| StoreError::Unavailable("it is closed".into()))?;
@@ -509,18 +530,15 @@ impl Store for Etcd {
     }
 
     async fn settle(&self, id: IntentId, outcome: Outcome) -> StoreResult<()> {
-        self.shared.open()?;
-        self.shared.settle(id, outcome).await
+        timely(&self.shared, self.shared.settle(id, outcome)).await
     }
 
     async fn outcome(&self, id: IntentId) -> StoreResult<Option<Outcome>> {
-        self.shared.open()?;
-        self.shared.outcome(id).await
+        timely(&self.shared, self.shared.outcome(id)).await
     }
 
     async fn end(&self, session: SessionId, reason: EndReason, until: Timestamp) -> StoreResult<()> {
-        self.shared.open()?;
-        self.shared.end(session, reason, until).await
+        timely(&self.shared, self.shared.end(session, reason, until)).await
     }
 
     async fn login(
@@ -530,22 +548,18 @@ impl Store for Etcd {
         session: SessionId,
         until: Timestamp,
     ) -> StoreResult<Option<SessionId>> {
-        self.shared.open()?;
-        self.shared.login(account, kind, session, until).await
+        timely(&self.shared, self.shared.login(account, kind, session, until)).await
     }
 
     async fn claim_once(&self, key: &str, until: Timestamp) -> StoreResult<bool> {
-        self.shared.open()?;
-        self.shared.claim_once(live::key(key)?, until).await
+        timely(&self.shared, self.shared.claim_once(live::key(key)?, until)).await
     }
 
     async fn failures(&self, key: &str) -> StoreResult<(u32, Timestamp)> {
-        self.shared.open()?;
-        self.shared.failures(live::key(key)?).await
+        timely(&self.shared, self.shared.failures(live::key(key)?)).await
     }
 
     async fn count_failure(&self, key: &str, at: Option<Timestamp>) -> StoreResult<u32> {
-        self.shared.open()?;
-        self.shared.count_failure(live::key(key)?, at).await
+        timely(&self.shared, self.shared.count_failure(live::key(key)?, at)).await
     }
 }

@@ -21,6 +21,11 @@ const GATEWAYS: &str = "gw:";
 /// # Errors
 /// When etcd does not answer or the caller is not its administrator.
 pub async fn ensure_access(endpoints: &[String], tls: Option<&EtcdTls>, pools: &[String]) -> StoreResult<()> {
+    // Many calls of a large client make a large future; it is not the caller's to carry.
+    Box::pin(ensure(endpoints, tls, pools)).await
+}
+
+async fn ensure(endpoints: &[String], tls: Option<&EtcdTls>, pools: &[String]) -> StoreResult<()> {
     let link = Link::new(endpoints, tls).await?;
     add(&link, ROOT, &[ROOT]).await?;
     add(&link, CONTROLLER, &[ROOT]).await?;

@@ -87,7 +87,7 @@ impl Disk {
         for (code, manifest) in body.departments {
             departments.push((code.parse().map_err(unreadable)?, decode_manifest(&manifest)?));
         }
-        let parts = body.parts.into_iter().map(|part| Vec::from(part));
+        let parts = body.parts.into_iter().map(Vec::from);
         let blobs: Blobs = parts.map(|part| (digest_of(&part), Arc::from(part))).collect();
         let mut mirror = Mirror::default();
         let head = Head { generation, platform: Some(platform.generation) };

@@ -3,7 +3,7 @@
 //! It has a connection of its own to one member at a time and moves on to the next when that one fails.
 //! Whatever goes wrong is an outage: what is in force stays, and only its freshness ages.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use etcd_client::{EventType, TxnOp, WatchOptions, WatchResponse, WatchStream};
@@ -46,7 +46,7 @@ pub(super) struct Feed {
     pub(super) mirror: Mirror,
     spans: Vec<(String, Vec<u8>)>,
     member: usize,
-    disk: Option<Disk>,
+    disk: Option<Arc<Mutex<Disk>>>,
     saved: Instant,
     changed: bool,
 }
@@ -55,6 +55,7 @@ impl Feed {
     pub(super) fn new(shared: Arc<Shared>, mirror: Mirror, disk: Option<Disk>) -> Self {
         let spans = spans(&shared.keys, matches!(shared.role, EtcdRole::Controller { .. }));
         let tracker = Tracker::new(spans.len());
+        let disk = disk.map(|disk| Arc::new(Mutex::new(disk)));
         Self { shared, tracker, mirror, spans, member: 0, disk, saved: Instant::now(), changed: false }
     }
 
@@ -103,6 +104,7 @@ impl Feed {
         let mut heard = Instant::now();
         // When the question was asked that the next answer is taken for.
         let mut asked: Option<Timestamp> = None;
+        let mut rings = self.shared.rings.subscribe();
         loop {
             tokio::select! {
                 message = stream.message() => {
@@ -121,6 +123,12 @@ impl Feed {
                         Step::Relist => return Err(StoreError::Unavailable("history was compacted".into())),
                         Step::Lost(why) => return Err(StoreError::Unavailable(why.into())),
                     }
+                }
+                _ = rings.changed() => {
+                    // What another key sealed may be readable now.
+                    self.tracker.forget();
+                    self.catch_up(&link).await?;
+                    return Ok(());
                 }
                 _ = tick.tick() => {
                     if heard.elapsed() >= SILENCE {
@@ -204,7 +212,7 @@ impl Feed {
     }
 
     fn stage(&mut self, key: &str, value: Option<&[u8]>, revision: i64) {
-        self.mirror.stage(&self.shared.keys, &self.shared.sealer, key, value, revision);
+        self.mirror.stage(&self.shared.keys, &self.shared.sealer(), key, value, revision);
     }
 
     /// Takes over what changed.
@@ -269,28 +277,24 @@ impl Feed {
     }
 
     async fn save(&mut self) {
-        let Some(mut disk) = self.disk.take() else { return };
+        let Some(disk) = self.disk.clone() else { return };
         self.saved = Instant::now();
         let (shared, shown) = (Arc::clone(&self.shared), Arc::clone(&self.mirror.shown));
-        let changed = self.changed || self.shared.take_ended_news();
+        self.changed |= self.shared.take_ended_news();
+        let changed = self.changed;
         let (fresh_at, ended) = (shared.view.borrow().fresh_at, shared.ended_list());
         let saving = blocking(move || {
-            let done = if changed {
-                disk.write(&shared.sealer, &shown, &ended, fresh_at)
+            let mut disk = disk.lock().unwrap_or_else(PoisonError::into_inner);
+            let sealer = shared.sealer();
+            if changed {
+                disk.write(&sealer, &shown, &ended, fresh_at)
             } else {
-                disk.prove(&shared.sealer, fresh_at)
-            };
-            (disk, done)
-        });
-        match saving.await {
-            Ok((disk, done)) => {
-                self.disk = Some(disk);
-                self.changed = changed && done.is_err();
-                if let Err(error) = done {
-                    tracing::warn!(%error, "the snapshot on disk could not be written");
-                }
+                disk.prove(&sealer, fresh_at)
             }
-            Err(error) => tracing::error!(%error, "the snapshot on disk is no longer written"),
+        });
+        match saving.await.and_then(|done| done) {
+            Ok(()) => self.changed = false,
+            Err(error) => tracing::warn!(%error, "the snapshot on disk could not be written"),
         }
     }
 }
@@ -339,7 +343,7 @@ async fn fetch(link: &Link, shared: &Shared, parts: Vec<Part>) -> StoreResult<Bl
         let answer = link.step(Vec::new(), gets.collect(), Vec::new()).await?;
         for ((part, _, _), found) in now.iter().zip(answer.found) {
             let Some(stored) = found.first() else { continue };
-            match shared.sealer.open(super::seal::Purpose::Configuration, &stored.key, &stored.value) {
+            match shared.sealer().open(super::seal::Purpose::Configuration, &stored.key, &stored.value) {
                 Ok(bytes) => whole.entry(part.digest).or_default().extend(bytes),
                 Err(error) => tracing::error!(key = stored.key, %error, "a part cannot be read"),
             }

@@ -67,11 +67,11 @@ fn first(answer: &Answer) -> Option<&Stored> {
 
 impl Shared {
     fn sealed(&self, key: &str, plain: &[u8]) -> StoreResult<Vec<u8>> {
-        self.sealer.seal(Purpose::Live, key, plain)
+        self.sealer().seal(Purpose::Live, key, plain)
     }
 
     fn timed(&self, stored: &Stored) -> StoreResult<v1::Timed> {
-        v1::decode_timed(&self.sealer.open(Purpose::Live, &stored.key, &stored.value)?)
+        v1::decode_timed(&self.sealer().open(Purpose::Live, &stored.key, &stored.value)?)
     }
 
     /// Refuses a further key of a kind beyond `most`.
@@ -139,7 +139,7 @@ impl Shared {
     pub(super) async fn oldest_intent(&self) -> StoreResult<Option<Intent>> {
         loop {
             let Some(stored) = self.link.first(&self.keys.kind("intents")).await? else { return Ok(None) };
-            let opened = self.sealer.open(Purpose::Live, &stored.key, &stored.value);
+            let opened = self.sealer().open(Purpose::Live, &stored.key, &stored.value);
             match opened.and_then(|bytes| v1::decode_intent(&bytes)) {
                 Ok(intent) => return Ok(Some(intent)),
                 Err(error) => {

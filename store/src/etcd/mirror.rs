@@ -1,7 +1,7 @@
 //! What etcd says, as values: manifests come in, parts are named that are needed, a snapshot comes out.
 //!
-//! A head and the platform's manifest of one publication may arrive apart; nothing is shown until both are
-//! there. What cannot be read keeps its previous value and is named. A snapshot never goes back to an
+//! A publication is visible when its head is: manifests may arrive before it, and nothing is shown until
+//! the platform's manifest it names is there too. What cannot be read keeps its previous value and is named. A snapshot never goes back to an
 //! older generation: a store that was wiped or restored is followed again once it says something newer.
 
 use std::collections::BTreeMap;
@@ -99,13 +99,13 @@ impl Mirror {
                 Ok(head) => self.head = head,
                 Err(error) => tracing::error!(%error, "the head cannot be read; the previous stays"),
             }
+            self.dirty = true;
         } else {
             let staged = opened.map(|opened| {
                 opened.and_then(|bytes| decode_manifest(&bytes)).map_err(|error| error.to_string())
             });
             self.stage_manifest(keys, key, staged);
         }
-        self.dirty = true;
     }
 
     fn stage_manifest(&mut self, keys: &Keys, key: &str, staged: Option<Staged>) {

@@ -116,7 +116,7 @@ impl Shared {
             state.lease = Some(grant(&self.link, TTL_S).await?);
         }
         let key = self.keys.ack(&gateway);
-        let value = self.sealer.seal(Purpose::Live, &key, &ack)?;
+        let value = self.sealer().seal(Purpose::Live, &key, &ack)?;
         self.link.step(Vec::new(), vec![TxnOp::put(key, value, None)], Vec::new()).await?;
         let said = self.say(&mut state, &gateway).await;
         if let Err(StoreError::Refused(why)) = &said
@@ -135,7 +135,7 @@ impl Shared {
         let Some(said) = state.gateways.get_mut(gateway) else { return Ok(()) };
         let mut operations = Vec::new();
         let put = |key: String, plain: &[u8]| {
-            let value = self.sealer.seal(Purpose::Live, &key, plain)?;
+            let value = self.sealer().seal(Purpose::Live, &key, plain)?;
             Ok::<_, StoreError>(TxnOp::put(key, value, Some(PutOptions::new().with_lease(lease))))
         };
         if !said.alive {
@@ -175,7 +175,7 @@ impl Shared {
         let (acks, sessions) = (self.keys.kind("ack"), self.keys.kind("sessions"));
         let mut reports = BTreeMap::new();
         for stored in self.link.list(&acks, end_of(&acks), 0, false).await? {
-            let opened = self.sealer.open(Purpose::Live, &stored.key, &stored.value);
+            let opened = self.sealer().open(Purpose::Live, &stored.key, &stored.value);
             match opened.and_then(|bytes| v1::decode_ack(&bytes)) {
                 Ok(ack) => {
                     reports.insert(ack.gateway.0.clone(), Report { ack, sessions: Vec::new() });
@@ -186,7 +186,7 @@ impl Shared {
         for stored in self.link.list(&sessions, end_of(&sessions), 0, false).await? {
             let name = stored.key.strip_prefix(&sessions).and_then(|rest| rest.split_once('/'));
             let Some(report) = name.and_then(|(gateway, _)| reports.get_mut(gateway)) else { continue };
-            let opened = self.sealer.open(Purpose::Live, &stored.key, &stored.value);
+            let opened = self.sealer().open(Purpose::Live, &stored.key, &stored.value);
             match opened.and_then(|bytes| v1::decode_sessions(&bytes)) {
                 Ok(sessions) => report.sessions.extend(sessions),
                 Err(error) => tracing::error!(key = stored.key, %error, "sessions cannot be read"),

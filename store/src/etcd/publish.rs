@@ -16,7 +16,7 @@ use crate::wire::{self, Blobs, Digest, Packed, bounds, unreadable};
 use crate::{Change, Publication, StoreError, StoreResult};
 
 /// Operations of one transaction; etcd takes 128.
-const OPERATIONS: usize = 128;
+const OPERATIONS: usize = 120;
 /// Bytes of one transaction.
 const BATCH: usize = 1024 * 1024;
 /// A part nobody names stays for this long and this many publications, for readers that are behind.
@@ -80,7 +80,7 @@ pub(super) async fn claim_term(link: &super::link::Link, term: u64) -> StoreResu
 impl Pen {
     /// Reads what lies in the store.
     pub(super) async fn read(shared: &Shared) -> StoreResult<Self> {
-        let (link, keys, sealer) = (&shared.link, &shared.keys, &shared.sealer);
+        let (link, keys, sealer) = (&shared.link, &shared.keys, shared.sealer());
         let (identity, head) = link.look(&keys.head()).await?;
         let at = identity.revision;
         let mut head = match head {
@@ -150,7 +150,7 @@ impl Pen {
         }
         self.write_parts(shared, term, &plan).await?;
         let revision = self.flip(shared, term, &plan, next).await?;
-        self.note(shared.sealer.kid(), plan, next);
+        self.note(shared.sealer().kid(), plan, next);
         shared.applied(revision).await;
         if let Err(error) = self.sweep(shared, term).await {
             tracing::warn!(%error, "parts nobody needs could not be removed");
@@ -165,7 +165,7 @@ impl Pen {
         publication: Publication,
         next: Generation,
     ) -> StoreResult<Plan> {
-        let kid = shared.sealer.kid();
+        let kid = shared.sealer().kid();
         let same = |written: Option<&Written>, packed: &Packed| {
             written.is_some_and(|w| w.kid == kid && w.manifest.same_parts(&packed.manifest))
         };
@@ -185,7 +185,7 @@ impl Pen {
 
     /// Writes the parts that are not there under the key that seals, in fenced batches.
     async fn write_parts(&mut self, shared: &Arc<Shared>, term: u64, plan: &Plan) -> StoreResult<()> {
-        let there = self.named(Some(shared.sealer.kid()));
+        let there = self.named(Some(shared.sealer().kid()));
         let mut parts: Blobs = Blobs::new();
         for packed in plan.departments.values().flatten().chain(&plan.platform) {
             parts.extend(
@@ -198,7 +198,7 @@ impl Pen {
             self.garbage.insert(*digest, (Instant::now(), self.publications));
             for (number, chunk) in (0..).zip(part.chunks(bounds::CHUNK)) {
                 let key = shared.keys.blob(digest, number);
-                let sealed = shared.sealer.seal(Purpose::Configuration, &key, chunk)?;
+                let sealed = shared.sealer().seal(Purpose::Configuration, &key, chunk)?;
                 if batch.len() >= OPERATIONS || bytes + sealed.len() > BATCH {
                     write(shared, term, std::mem::take(&mut batch)).await?;
                     bytes = 0;
@@ -213,8 +213,8 @@ impl Pen {
     /// Makes the publication visible: manifests and head in one transaction.
     async fn flip(&self, shared: &Arc<Shared>, term: u64, plan: &Plan, next: Generation) -> StoreResult<i64> {
         let sealed = |key: &str, plain: &[u8]| {
-            let sealed = shared.sealer.seal(Purpose::Configuration, key, plain)?;
-            Ok::<_, StoreError>(TxnOp::put(key, sealed, None))
+            let sealed = shared.sealer().seal(Purpose::Configuration, key, plain)?;
+            Ok::<_, StoreError>((sealed.len(), TxnOp::put(key, sealed, None)))
         };
         let mut operations = Vec::new();
         let platform = match &plan.platform {
@@ -228,14 +228,22 @@ impl Pen {
             let key = shared.keys.manifest(code);
             operations.push(match packed {
                 Some(packed) => sealed(&key, &encode_manifest(&packed.manifest))?,
-                None => TxnOp::delete(key, None),
+                None => (0, TxnOp::delete(key, None)),
             });
         }
+        // One transaction, unless it would be too large: then the head comes with the last. No reader shows
+        // anything of it before.
         operations.push(sealed(&shared.keys.head(), &encode_head(Head { generation: next, platform }))?);
-        if operations.len() > OPERATIONS {
-            return Err(StoreError::Full { what: "departments in a publication", most: OPERATIONS - 2 });
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for (size, operation) in operations {
+            if batch.len() >= OPERATIONS || bytes + size > BATCH {
+                write(shared, term, std::mem::take(&mut batch)).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            batch.push(operation);
         }
-        write(shared, term, operations).await
+        write(shared, term, batch).await
     }
 
     fn note(&mut self, kid: u32, plan: Plan, next: Generation) {

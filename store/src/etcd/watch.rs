@@ -86,6 +86,11 @@ impl Tracker {
         if self.relist { Resume::Relist } else { Resume::Watch }
     }
 
+    /// Everything is to be read at the next occasion.
+    pub(super) fn forget(&mut self) {
+        self.relist = true;
+    }
+
     /// Everything was read as of a revision.
     pub(super) fn listed(&mut self, at: EtcdIdentity) {
         self.cluster = at.cluster;

@@ -5,10 +5,11 @@
 
 use std::path::Path;
 
-use tidegate_core::{Code, DenyReason, Generation, session::EndReason};
+use tidegate_core::session::{EndReason, Kind};
+use tidegate_core::{Code, DenyReason, Generation, SessionId, Timestamp};
 use tidegate_store::conformance::sample;
 use tidegate_store::wire::{pack_department, pack_platform, v1};
-use tidegate_store::{Intent, IntentAction, IntentId, Outcome};
+use tidegate_store::{Ack, GatewayId, Intent, IntentAction, IntentId, Outcome, SessionReport};
 
 fn hold(name: &str, bytes: &[u8]) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.cbor"));
@@ -45,7 +46,7 @@ fn facts_have_their_golden_bytes() {
         uid: "uid-1".parse().expect("a uid"),
         replaces: 3,
         action: IntentAction::Activate { code: [7; 32], password: "$argon2id$".into() },
-        at: tidegate_core::Timestamp(1_790_000_000),
+        at: Timestamp(1_790_000_000),
     };
     hold("intent-activate", &v1::encode_intent(&intent));
     let action = IntentAction::ChangePassword { password: "$argon2id$".into() };
@@ -53,4 +54,38 @@ fn facts_have_their_golden_bytes() {
     hold("outcome-done", &v1::encode_outcome(Outcome::Done { version: 4 }));
     hold("outcome-refused", &v1::encode_outcome(Outcome::Refused(Code::CredentialChanged)));
     hold("ended", &v1::encode_ended(EndReason::Standing(DenyReason::AccountSuspended)));
+}
+
+#[test]
+fn live_facts_have_their_golden_bytes() {
+    let head = v1::Head { generation: Generation { term: 3, sequence: 14 }, platform: None };
+    hold("head-before-platform", &v1::encode_head(head));
+    let head = v1::Head { platform: Some(Generation { term: 2, sequence: 7 }), ..head };
+    hold("head", &v1::encode_head(head));
+    assert_eq!(v1::decode_head(&v1::encode_head(head)).expect("a head"), head);
+    hold("timed", &v1::encode_timed(Timestamp(1_790_000_000), b"fact"));
+    let ack = Ack {
+        gateway: GatewayId("g1".into()),
+        generation: head.generation,
+        broken: [("tax".parse().expect("a code"), "class A check".into())].into(),
+        evaluators: vec![[4; 32]],
+        at: Timestamp(1_790_000_000),
+    };
+    hold("ack", &v1::encode_ack(&ack));
+    assert_eq!(v1::decode_ack(&v1::encode_ack(&ack)).expect("an ack"), ack);
+    let session = SessionReport {
+        session: SessionId([1; 16]),
+        account: "sbj/wang.fang".parse().expect("an id"),
+        kind: Kind::Tunnel,
+        source: "2001:db8::7".parse().expect("an address"),
+        since: Timestamp(1_790_000_000),
+        seen: Timestamp(1_790_000_060),
+    };
+    let bytes = v1::encode_sessions(&[&session]);
+    hold("sessions", &bytes);
+    assert_eq!(v1::decode_sessions(&bytes).expect("sessions"), [session]);
+    for bytes in [&b""[..], b"\xff", b"\x9f"] {
+        assert!(v1::decode_head(bytes).is_err() && v1::decode_ack(bytes).is_err());
+        assert!(v1::decode_sessions(bytes).is_err() && v1::decode_timed(bytes).is_err());
+    }
 }

@@ -87,3 +87,38 @@ async fn a_gateway_that_went_away_is_gone_and_can_be_forgotten() {
     assert_eq!(pen.reports().await.expect("reports").len(), 1);
     assert!(first.forget(&GatewayId("g1".into())).await.is_err(), "gateways forget nobody");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ring_is_replaced_while_open() {
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    let reader = gateway(&members, "g1").await.expect("a gateway");
+    pen.publish(publication(&["a"])).await.expect("publish");
+    until(&reader, "the first", |view| people(view) == 1).await;
+    // The wrong order: the controller seals with a key this gateway does not have yet.
+    pen.set_ring(&[(1, [7; 32]), (2, [9; 32])]).expect("a ring");
+    pen.publish(publication(&["a", "b"])).await.expect("publish");
+    assert_eq!(people(&reader.subscribe().borrow()), 1, "the previous stays");
+    reader.set_ring(&[(1, [7; 32]), (2, [9; 32])]).expect("a ring");
+    until(&reader, "the second", |view| people(view) == 2).await;
+    assert!(reader.set_ring(&[]).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_departments_than_a_transaction_takes_come_at_once() {
+    const DEPARTMENTS: usize = 300;
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    let reader = gateway(&members, "g1").await.expect("a gateway");
+    let many = (0..DEPARTMENTS).map(|n| sample::department(&format!("d{n}"), &["a"]));
+    let departments = many.map(|department| Change::Put(Arc::new(department))).collect();
+    let platform = Some(Arc::new(sample::platform()));
+    pen.publish(Publication { platform, departments }).await.expect("publish");
+    let view = until(&reader, "all of them", |view| {
+        let seen = view.snapshot.as_ref().map_or(0, |snapshot| snapshot.departments.len());
+        assert!(seen == 0 || seen == DEPARTMENTS, "{seen} of them");
+        seen == DEPARTMENTS
+    })
+    .await;
+    assert!(view.unreadable.is_empty());
+}

@@ -47,6 +47,12 @@ impl Process {
         }
     }
 
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The end of what it wrote.
     #[must_use]
     pub fn log_tail(&self) -> String {

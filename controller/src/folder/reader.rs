@@ -230,8 +230,7 @@ impl FolderReader {
         for (key, fragments) in fragments {
             let (places, mut violations) = merge::merge(&fragments);
             violations.extend(tidegate_crd::cluster_only(key.kind, places.value()));
-            let found =
-                Found { value: Arc::clone(places.value()), violations, places, ..Found::default() };
+            let found = Found { value: Arc::clone(places.value()), violations, places, ..Found::default() };
             reading.found.insert(key.clone(), found);
         }
         if *self.config_maps != config_maps {

@@ -1,0 +1,261 @@
+//! What a leader does, in three loops that wait for nothing but what they need.
+//!
+//! ```text
+//!  pools:        VpnGateways --> Secrets, children, scale      (needs the API server only)
+//!  departments:  Departments --> RoleBindings                  (the same)
+//!  publishing:   objects --> rounds --> etcd                   (needs etcd and the pool's Secrets)
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube_client::{Api, Client};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use tokio::sync::watch;
+
+use super::children::Observed;
+use super::departments::{self, Account};
+use super::gateways::{Gateways, Prepared};
+use super::objects::{self, Health, Objects};
+use super::publishing::Publishing;
+use super::settings::Settings;
+use super::term;
+use crate::intake::Reading;
+use crate::metrics::Metrics;
+use crate::objects::ObjectKind;
+
+/// What somebody edited is put right within this.
+const REPAIR: Duration = Duration::from_secs(10);
+/// While the pool is not what it should be, it is looked at this often.
+const UNSETTLED: Duration = Duration::from_secs(2);
+/// New labels of namespaces are noticed within this.
+const NAMESPACES: Duration = Duration::from_secs(15);
+/// After a failure.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// What is counted about leading.
+#[derive(Clone, Debug)]
+pub struct LeadMetrics {
+    /// Whether this replica leads: 1 or 0.
+    pub leader: IntGauge,
+    /// The term this replica publishes under; 0 when it does not.
+    pub term: IntGauge,
+    /// Failed attempts by `part`: `pools`, `departments`, `publishing`, `lease`.
+    pub failures: IntCounterVec,
+}
+
+impl LeadMetrics {
+    /// Makes the metrics and registers them; fails when the registry has them already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            leader: IntGauge::new("tidegate_controller_leader", "Whether this replica leads.")?,
+            term: IntGauge::new("tidegate_controller_term", "The term published under; 0 when not leading.")?,
+            failures: IntCounterVec::new(
+                Opts::new(
+                    "tidegate_controller_failures_total",
+                    "Failed attempts at a part of the controller's work; each is tried again.",
+                ),
+                &["part"],
+            )?,
+        };
+        registry.register(Box::new(metrics.leader.clone()))?;
+        registry.register(Box::new(metrics.term.clone()))?;
+        registry.register(Box::new(metrics.failures.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// A replica that may lead.
+#[derive(Clone)]
+pub struct Leader {
+    /// The API server.
+    pub client: Client,
+    /// The controller's namespace.
+    pub namespace: String,
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// What rounds count.
+    pub metrics: Metrics,
+    /// What leading counts.
+    pub lead: LeadMetrics,
+    /// Why this replica is not ready.
+    pub health: Arc<watch::Sender<Option<String>>>,
+}
+
+/// What the loops tell each other.
+struct Shared {
+    prepared: watch::Sender<Option<Prepared>>,
+    sessions: AtomicU32,
+}
+
+impl Leader {
+    /// Leads until `stopping` says so or is dropped; returns when nothing is published any more.
+    pub async fn lead(&self, mut stopping: watch::Receiver<bool>) {
+        // Dropping it would end the watches.
+        let objects = tokio::select! {
+            objects = self.objects() => objects,
+            _ = stopping.wait_for(|stop| *stop) => return,
+        };
+        let readings = &objects.readings;
+        let shared = Shared { prepared: watch::Sender::new(None), sessions: AtomicU32::new(0) };
+        // The first two never end; the third does when it is told to.
+        tokio::select! {
+            () = self.pools(&shared, readings.clone(), &objects.health) => {}
+            () = self.departments(readings.clone()) => {}
+            () = self.publishing(&shared, readings.clone(), stopping) => {}
+        }
+    }
+
+    /// The watched objects, once all of them have been read.
+    async fn objects(&self) -> Objects {
+        let health = Arc::new(Health::default());
+        let watched = objects::watch(self.client.clone(), &self.namespace, Arc::clone(&health));
+        tokio::pin!(watched);
+        loop {
+            match tokio::time::timeout(UNSETTLED, &mut watched).await {
+                Ok(objects) => return objects,
+                Err(_) => self.say(health.troubles()),
+            }
+        }
+    }
+
+    /// Says whether this replica is ready: it is when nothing troubles it.
+    fn say(&self, troubles: Vec<String>) {
+        self.health.send_replace((!troubles.is_empty()).then(|| troubles.join("; ")));
+    }
+
+    async fn pools(&self, shared: &Shared, mut readings: watch::Receiver<Arc<Reading>>, health: &Health) {
+        let mut gateways =
+            Gateways::new(self.client.clone(), self.namespace.clone(), Arc::clone(&self.settings));
+        let mut told = None;
+        loop {
+            let known = pools_of(&readings.borrow_and_update());
+            let observed = Observed { sessions: shared.sessions.load(Ordering::Relaxed) };
+            let pause = match gateways.round(observed).await {
+                Ok(prepared) => {
+                    told = None;
+                    self.say(health.troubles());
+                    let settled = shared.prepared.borrow().as_ref() == Some(&prepared);
+                    shared.prepared.send_if_modified(|known| {
+                        let news = known.as_ref() != Some(&prepared);
+                        *known = Some(prepared);
+                        news
+                    });
+                    if settled && gateways.is_settled() { REPAIR } else { UNSETTLED }
+                }
+                Err(error) => {
+                    self.lead.failures.with_label_values(&["pools"]).inc();
+                    let said = error.to_string();
+                    self.say(vec![said.clone()]);
+                    tell_once(&mut told, "pools", said);
+                    RETRY
+                }
+            };
+            // Only a change of a VpnGateway is a reason to look earlier.
+            let changed = async {
+                while readings.changed().await.is_ok() {
+                    if pools_of(&readings.borrow_and_update()) != known {
+                        return;
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            let _ = tokio::time::timeout(pause, changed).await;
+        }
+    }
+
+    async fn departments(&self, mut readings: watch::Receiver<Arc<Reading>>) {
+        let account =
+            Account { namespace: self.namespace.clone(), name: self.settings.service_account.clone() };
+        let mut told = None;
+        loop {
+            let roles = departments::roles(&readings.borrow_and_update());
+            let pause = match departments::keep(&self.client, &roles, &account).await {
+                Ok(()) => {
+                    told = None;
+                    NAMESPACES
+                }
+                Err(error) => {
+                    self.lead.failures.with_label_values(&["departments"]).inc();
+                    tell_once(&mut told, "departments", error.to_string());
+                    RETRY
+                }
+            };
+            let changed = async {
+                while readings.changed().await.is_ok() {
+                    if departments::roles(&readings.borrow_and_update()) != roles {
+                        return;
+                    }
+                }
+                std::future::pending::<()>().await;
+            };
+            let _ = tokio::time::timeout(pause, changed).await;
+        }
+    }
+
+    async fn publishing(
+        &self,
+        shared: &Shared,
+        readings: watch::Receiver<Arc<Reading>>,
+        mut stopping: watch::Receiver<bool>,
+    ) {
+        let mut prepared = shared.prepared.subscribe();
+        let mut told = None;
+        // A store that knows a larger term than Kubernetes raises the next one above it.
+        let mut floor = 0;
+        while !*stopping.borrow() {
+            let now = tokio::select! {
+                now = prepared.wait_for(Option::is_some) => now.map(|now| now.clone()),
+                _ = stopping.wait_for(|stop| *stop) => return,
+            };
+            let Ok(Some(with)) = now else { return };
+            let outcome = async {
+                let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+                let term = term::raise(&maps, floor).await.map_err(|error| error.to_string())?;
+                let publishing = Publishing {
+                    client: &self.client,
+                    namespace: &self.namespace,
+                    settings: &self.settings,
+                    metrics: &self.metrics,
+                    sessions: &shared.sessions,
+                    term: term.number,
+                };
+                self.lead.term.set(i64::try_from(term.number).unwrap_or(i64::MAX));
+                let run = publishing.run(&with, readings.clone(), prepared.clone(), stopping.clone());
+                run.await.map_err(|error| {
+                    floor = error.newer_term().unwrap_or(floor);
+                    error.to_string()
+                })
+            };
+            let outcome: Result<(), String> = outcome.await;
+            self.lead.term.set(0);
+            match outcome {
+                Ok(()) => told = None,
+                Err(said) => {
+                    self.lead.failures.with_label_values(&["publishing"]).inc();
+                    tell_once(&mut told, "publishing", said);
+                    let pause = tokio::time::sleep(RETRY);
+                    tokio::select! { () = pause => {}, _ = stopping.wait_for(|stop| *stop) => {} }
+                }
+            }
+        }
+    }
+}
+
+/// The VpnGateways of a reading, as far as a change of them matters.
+fn pools_of(reading: &Reading) -> Vec<(String, serde_json::Value)> {
+    let gateways = reading.found.iter().filter(|(key, _)| key.kind == ObjectKind::VpnGateway);
+    gateways
+        .map(|(key, found)| (key.to_string(), found.value.get("spec").cloned().unwrap_or_default()))
+        .collect()
+}
+
+/// Tells a failure once, however often it is met before it changes.
+fn tell_once(told: &mut Option<String>, part: &str, said: String) {
+    if told.as_ref() != Some(&said) {
+        tracing::error!(part, code = %tidegate_core::Code::ClusterFailed.id(), "{said}");
+        *told = Some(said);
+    }
+}

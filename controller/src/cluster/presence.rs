@@ -1,0 +1,151 @@
+//! Which gateways count, from what they said and which pods there are: pure.
+//!
+//! A gateway that said something counts until it signed off, its pod is gone, or it has been cut off for so long
+//! that it has ended its sessions by itself. One whose lease is gone for [`SILENT_S`] while a sibling is heard is
+//! cut off from etcd: its pod is replaced.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidegate_core::Timestamp;
+use tidegate_store::{GatewayId, Report};
+
+/// Seconds without a lease after which a gateway's pod is deleted.
+const SILENT_S: i64 = 30;
+/// Clocks of nodes may differ by so many seconds.
+const SKEW_S: i64 = 30;
+
+/// A pod of the pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Whether it is on its way out already.
+    pub ending: bool,
+}
+
+/// The pods of a pool by UID.
+pub type Pods = BTreeMap<String, Pod>;
+
+/// What is to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Gateways that count no longer.
+    pub gone: Vec<GatewayId>,
+    /// Pods to delete, by UID and name.
+    pub cut_off: Vec<(String, String)>,
+}
+
+/// Remembers since when a gateway's lease is gone.
+#[derive(Debug, Default)]
+pub struct Presence {
+    silent_since: BTreeMap<GatewayId, Timestamp>,
+}
+
+impl Presence {
+    /// Judges what gateways said (`reports`), whose leases are gone (`silent`), and the pods listed after both.
+    pub fn judge(
+        &mut self,
+        reports: &[Report],
+        silent: &BTreeSet<GatewayId>,
+        pods: &Pods,
+        end_sessions_s: u32,
+        now: Timestamp,
+    ) -> Verdict {
+        self.silent_since.retain(|gateway, _| silent.contains(gateway));
+        for gateway in silent {
+            self.silent_since.entry(gateway.clone()).or_insert(now);
+        }
+        let heard = reports.iter().any(|report| !silent.contains(&report.ack.gateway));
+        let mut verdict = Verdict::default();
+        for report in reports {
+            let gateway = &report.ack.gateway;
+            let pod = pods.get(&gateway.0);
+            let since = self.silent_since.get(gateway);
+            let over = since.is_some()
+                && now.since(report.ack.at) > i64::from(end_sessions_s).saturating_add(SKEW_S);
+            if over || (pod.is_none() && is_pod(gateway)) {
+                verdict.gone.push(gateway.clone());
+            } else if let Some(pod) = pod.filter(|pod| !pod.ending)
+                && heard
+                && since.is_some_and(|since| now.since(*since) >= SILENT_S)
+            {
+                verdict.cut_off.push((gateway.0.clone(), pod.name.clone()));
+            }
+        }
+        verdict
+    }
+}
+
+/// Whether a gateway is named as pods are: by a UID. Others were given a name by hand and have no pod.
+fn is_pod(gateway: &GatewayId) -> bool {
+    let parts: Vec<&str> = gateway.0.split('-').collect();
+    let lengths: Vec<usize> = parts.iter().map(|part| part.len()).collect();
+    lengths == [8, 4, 4, 4, 12] && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::Generation;
+    use tidegate_store::Ack;
+
+    use super::*;
+
+    const A: &str = "0b1c7a52-9f3e-4d0e-8f55-6d2f0f7f9a11";
+    const B: &str = "0b1c7a52-9f3e-4d0e-8f55-6d2f0f7f9a12";
+    const NOW: Timestamp = Timestamp(1_760_000_000);
+
+    fn report(name: &str) -> Report {
+        let ack = Ack {
+            gateway: GatewayId(name.into()),
+            generation: Generation { term: 1, sequence: 1 },
+            broken: BTreeMap::new(),
+            evaluators: Vec::new(),
+            at: NOW,
+        };
+        Report { ack, sessions: Vec::new() }
+    }
+
+    fn pods(uids: &[&str]) -> Pods {
+        let pod = |uid: &&str| ((*uid).to_owned(), Pod { name: format!("pod-{uid}"), ending: false });
+        uids.iter().map(pod).collect()
+    }
+
+    fn silent(names: &[&str]) -> BTreeSet<GatewayId> {
+        names.iter().map(|&name| GatewayId(name.into())).collect()
+    }
+
+    #[test]
+    fn a_gateway_goes_with_its_pod() {
+        let verdict = Presence::default().judge(
+            &[report(A), report(B), report("by-hand")],
+            &silent(&[]),
+            &pods(&[A]),
+            3_600,
+            NOW,
+        );
+        assert_eq!(verdict.gone, [GatewayId(B.into())]);
+    }
+
+    #[test]
+    fn a_cut_off_pod_is_replaced_when_a_sibling_is_heard() {
+        let mut presence = Presence::default();
+        let (reports, pods) = ([report(A), report(B)], pods(&[A, B]));
+        let mut judge =
+            |names: &[&str], after| presence.judge(&reports, &silent(names), &pods, 3_600, NOW.plus(after));
+        assert_eq!(judge(&[A], 0), Verdict::default());
+        assert_eq!(judge(&[A], 29), Verdict::default());
+        assert_eq!(judge(&[A], 30).cut_off, [(A.to_owned(), format!("pod-{A}"))]);
+        assert_eq!(judge(&[A, B], 31), Verdict::default(), "nobody is heard: etcd's fault, or ours");
+        assert_eq!(judge(&[B], 32), Verdict::default(), "it came back and another went");
+    }
+
+    #[test]
+    fn a_named_gateway_goes_when_its_sessions_have_ended() {
+        let mut presence = Presence::default();
+        let mut judge = |after| {
+            presence.judge(&[report("by-hand")], &silent(&["by-hand"]), &Pods::new(), 60, NOW.plus(after))
+        };
+        assert!(judge(80).gone.is_empty());
+        assert_eq!(judge(91).gone.len(), 1);
+    }
+}

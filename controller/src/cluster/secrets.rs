@@ -1,0 +1,332 @@
+//! Secrets the controller makes once and keeps: keys, authorities, certificates.
+//!
+//! ```text
+//!  API server --read--> ours? -- no --> somebody else brought it: used, never changed
+//!                        | yes
+//!                        +-- complete and current --> used
+//!                        +-- missing, known in memory --> written again as it was
+//!                        +-- missing or outdated ------> made anew
+//! ```
+//!
+//! Losing a root key, a ring or an authority hurts everybody, so what was read once is remembered while the
+//! process lives, and a deleted Secret comes back the same.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube_client::Api;
+use kube_client::api::PostParams;
+
+use super::call::{CallError, call};
+use super::labels;
+use super::pki::{self, Leaf, Pair, PkiError};
+
+/// When a certificate is made anew.
+const RENEW_AFTER: &str = "tidegate.dev/renew-after";
+/// What a certificate was made for.
+const MADE_FOR: &str = "tidegate.dev/made-for";
+/// Bytes of a key.
+const KEY_BYTES: usize = 32;
+/// Two replicas may make the same Secret at the same moment; the first wins and the other reads it.
+const TRIES: usize = 8;
+
+/// The key of a Secret with the root key.
+const ROOT_KEY: &str = "key";
+/// The keys of a Secret with a certificate.
+const CERTIFICATE: &str = "tls.crt";
+const PRIVATE_KEY: &str = "tls.key";
+const AUTHORITY: &str = "ca.crt";
+
+/// The bytes of a Secret by key.
+pub type Data = BTreeMap<String, Vec<u8>>;
+
+/// Why a Secret is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The API server refused or did not answer.
+    #[error("Secret {0}: {1}")]
+    Call(String, #[source] CallError),
+    /// A certificate could not be made.
+    #[error("Secret {0}: {1}")]
+    Pki(String, #[source] PkiError),
+    /// Somebody's Secret, or an edit of ours, has not what it needs.
+    #[error("Secret {name}: {problem}")]
+    Unusable {
+        /// Which.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// It changes all the time.
+    #[error("Secret {0} changes without an end")]
+    Contended(String),
+}
+
+/// The Secrets of the controller's namespace.
+#[derive(Debug)]
+pub struct Keeper {
+    secrets: Api<Secret>,
+    maps: Api<ConfigMap>,
+    /// What must come back the same when it is deleted.
+    memory: BTreeMap<String, Data>,
+}
+
+/// What is to be done with a Secret as it was found.
+enum Next {
+    Use(Data),
+    Make { data: Data, annotations: BTreeMap<String, String> },
+}
+
+impl Keeper {
+    /// The Secrets of a namespace.
+    #[must_use]
+    pub fn new(secrets: Api<Secret>, maps: Api<ConfigMap>) -> Self {
+        Self { secrets, maps, memory: BTreeMap::new() }
+    }
+
+    /// The root key.
+    pub async fn root(&mut self, name: &str) -> Result<[u8; KEY_BYTES], SecretError> {
+        let data = self.keep(name, &[], || Ok(Data::from([(ROOT_KEY.into(), random()?.to_vec())]))).await?;
+        let bytes = data.get(ROOT_KEY).map(Vec::as_slice).unwrap_or_default();
+        bytes
+            .try_into()
+            .map_err(|_| unusable(name, format!("`{ROOT_KEY}` has not {KEY_BYTES} bytes; restore it")))
+    }
+
+    /// A pool's keys, ascending by number.
+    pub async fn ring(
+        &mut self,
+        name: &str,
+        owner: &[OwnerReference],
+    ) -> Result<Vec<(u32, [u8; KEY_BYTES])>, SecretError> {
+        let data = self.keep(name, owner, || Ok(Data::from([("1".into(), random()?.to_vec())]))).await?;
+        let mut ring = Vec::new();
+        // `current` is the gateways' word for which key seals; it is no key.
+        for (kid, bytes) in data.iter().filter(|(kid, _)| *kid != "current") {
+            let number =
+                kid.parse().map_err(|_| unusable(name, format!("`{kid}` is no number; remove it")))?;
+            let key = bytes
+                .as_slice()
+                .try_into()
+                .map_err(|_| unusable(name, format!("`{kid}` has not {KEY_BYTES} bytes; remove it")))?;
+            ring.push((number, key));
+        }
+        if ring.is_empty() {
+            return Err(unusable(name, "it holds no key; remove it, and a new ring is made".into()));
+        }
+        ring.sort_unstable_by_key(|(number, _)| *number);
+        Ok(ring)
+    }
+
+    /// An authority.
+    pub async fn authority(&mut self, name: &str, title: &str) -> Result<Pair, SecretError> {
+        let make = || {
+            let pair = pki::authority(title, jiff::Timestamp::now())?;
+            Ok(Data::from([
+                (CERTIFICATE.into(), pair.certificate.into_bytes()),
+                (PRIVATE_KEY.into(), pair.key.into_bytes()),
+            ]))
+        };
+        let data = self.keep(name, &[], make).await?;
+        pair(name, &data)
+    }
+
+    /// An authority that somebody may have brought.
+    pub async fn brought_authority(&self, name: &str) -> Result<Option<Pair>, SecretError> {
+        let found = self.get(name).await?;
+        found.map(|secret| pair(name, &data_of(&secret))).transpose()
+    }
+
+    /// A certificate of an authority; made anew when its time, its names or the authority change. Without an
+    /// authority it must have been brought.
+    pub async fn leaf(
+        &self,
+        name: &str,
+        leaf: &Leaf,
+        authority: Option<&Pair>,
+        owner: &[OwnerReference],
+    ) -> Result<Data, SecretError> {
+        let make = |found: Option<&Secret>| {
+            let Some(authority) = authority else {
+                return match found {
+                    Some(secret) => Ok(Next::Use(data_of(secret))),
+                    None => Err(unusable(name, "it is missing; bring it, or its authority".into())),
+                };
+            };
+            let now = jiff::Timestamp::now();
+            let fingerprint = leaf.fingerprint(&authority.certificate);
+            if let Some(secret) = found.filter(|secret| is_current(secret, &fingerprint, now)) {
+                return Ok(Next::Use(data_of(secret)));
+            }
+            let pair = leaf.issue(authority, now).map_err(|error| SecretError::Pki(name.into(), error))?;
+            let data = Data::from([
+                (CERTIFICATE.into(), pair.certificate.into_bytes()),
+                (PRIVATE_KEY.into(), pair.key.into_bytes()),
+                (AUTHORITY.into(), authority.certificate.clone().into_bytes()),
+            ]);
+            let annotations = BTreeMap::from([
+                (RENEW_AFTER.into(), Leaf::renew_after(now).to_string()),
+                (MADE_FOR.into(), fingerprint),
+            ]);
+            Ok(Next::Make { data, annotations })
+        };
+        let data = self.settle(name, owner, make).await?;
+        for key in [CERTIFICATE, PRIVATE_KEY, AUTHORITY] {
+            if !data.contains_key(key) {
+                return Err(unusable(name, format!("`{key}` is missing")));
+            }
+        }
+        Ok(data)
+    }
+
+    /// Lays out the public part of an authority for people's computers.
+    pub async fn publish_authority(&self, name: &str, authority: &Pair) -> Result<(), SecretError> {
+        let failed = |error| SecretError::Call(name.into(), error);
+        let data = BTreeMap::from([(AUTHORITY.to_owned(), authority.certificate.clone())]);
+        let map = |metadata| ConfigMap { metadata, data: Some(data.clone()), ..ConfigMap::default() };
+        match call(self.maps.get_opt(name)).await.map_err(failed)? {
+            Some(found) if found.data.as_ref() == Some(&data) => Ok(()),
+            Some(found) => {
+                let next = map(found.metadata);
+                call(self.maps.replace(name, &PostParams::default(), &next)).await.map_err(failed).map(|_| ())
+            }
+            None => {
+                let next = map(metadata(name, &[], BTreeMap::new()));
+                call(self.maps.create(&PostParams::default(), &next)).await.map_err(failed).map(|_| ())
+            }
+        }
+    }
+
+    /// A Secret that is made once, and comes back the same when it is deleted.
+    async fn keep(
+        &mut self,
+        name: &str,
+        owner: &[OwnerReference],
+        make: impl Fn() -> Result<Data, PkiError>,
+    ) -> Result<Data, SecretError> {
+        let known = self.memory.get(name);
+        let data = self
+            .settle(name, owner, |found| match found {
+                Some(secret) => Ok(Next::Use(data_of(secret))),
+                None => {
+                    let data = match known {
+                        Some(data) => {
+                            tracing::warn!(secret = name, "it was deleted and is written again as it was");
+                            data.clone()
+                        }
+                        None => make().map_err(|error| SecretError::Pki(name.into(), error))?,
+                    };
+                    Ok(Next::Make { data, annotations: BTreeMap::new() })
+                }
+            })
+            .await?;
+        self.memory.insert(name.into(), data.clone());
+        Ok(data)
+    }
+
+    async fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
+        call(self.secrets.get_opt(name)).await.map_err(|error| SecretError::Call(name.into(), error))
+    }
+
+    /// Reads, decides, writes, until nobody else was in between.
+    async fn settle(
+        &self,
+        name: &str,
+        owner: &[OwnerReference],
+        decide: impl Fn(Option<&Secret>) -> Result<Next, SecretError>,
+    ) -> Result<Data, SecretError> {
+        for _ in 0..TRIES {
+            let found = self.get(name).await?;
+            if let Some(secret) = found.as_ref().filter(|secret| !is_ours(secret)) {
+                return Ok(data_of(secret));
+            }
+            let (data, annotations) = match decide(found.as_ref())? {
+                Next::Use(data) => return Ok(data),
+                Next::Make { data, annotations } => (data, annotations),
+            };
+            let bytes = data.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect();
+            let secret = |metadata, type_| Secret {
+                metadata,
+                data: Some(bytes),
+                type_: Some(type_),
+                ..Secret::default()
+            };
+            let written = match found {
+                Some(found) => {
+                    let mut metadata = found.metadata;
+                    metadata.annotations.get_or_insert_default().extend(annotations);
+                    let next = secret(metadata, found.type_.unwrap_or_else(|| kind_of(&data)));
+                    call(self.secrets.replace(name, &PostParams::default(), &next)).await
+                }
+                None => {
+                    let next = secret(metadata(name, owner, annotations), kind_of(&data));
+                    call(self.secrets.create(&PostParams::default(), &next)).await
+                }
+            };
+            match written {
+                Ok(_) => return Ok(data),
+                Err(error) if error.is_conflict() || error.is_missing() => {}
+                Err(error) => return Err(SecretError::Call(name.into(), error)),
+            }
+        }
+        Err(SecretError::Contended(name.into()))
+    }
+}
+
+fn metadata(name: &str, owner: &[OwnerReference], annotations: BTreeMap<String, String>) -> ObjectMeta {
+    ObjectMeta {
+        name: Some(name.into()),
+        labels: Some(labels::managed()),
+        annotations: (!annotations.is_empty()).then_some(annotations),
+        owner_references: (!owner.is_empty()).then(|| owner.to_vec()),
+        ..ObjectMeta::default()
+    }
+}
+
+fn is_ours(secret: &Secret) -> bool {
+    let labels = secret.metadata.labels.as_ref();
+    labels.and_then(|labels| labels.get(labels::MANAGED_BY)).is_some_and(|by| by == super::FIELD_MANAGER)
+}
+
+/// Whether a certificate of ours may go on; one without the notes it was made with may not.
+fn is_current(secret: &Secret, fingerprint: &str, now: jiff::Timestamp) -> bool {
+    let notes = secret.metadata.annotations.as_ref();
+    let note = |key: &str| notes.and_then(|notes| notes.get(key));
+    let fresh = note(RENEW_AFTER)
+        .and_then(|text| text.parse::<jiff::Timestamp>().ok())
+        // A far future would be an edit that keeps a certificate until it is void.
+        .is_some_and(|at| now < at && at <= Leaf::renew_after(now));
+    let data = data_of(secret);
+    let complete = [CERTIFICATE, PRIVATE_KEY, AUTHORITY].iter().all(|key| data.contains_key(*key));
+    fresh && complete && note(MADE_FOR).is_some_and(|made| made == fingerprint)
+}
+
+fn kind_of(data: &Data) -> String {
+    if data.contains_key(CERTIFICATE) { "kubernetes.io/tls" } else { "Opaque" }.into()
+}
+
+fn data_of(secret: &Secret) -> Data {
+    let data = secret.data.iter().flatten();
+    data.map(|(key, bytes)| (key.clone(), bytes.0.clone())).collect()
+}
+
+fn pair(name: &str, data: &Data) -> Result<Pair, SecretError> {
+    let text = |key: &str| {
+        data.get(key)
+            .and_then(|bytes| String::from_utf8(bytes.clone()).ok())
+            .ok_or_else(|| unusable(name, format!("`{key}` is missing or no PEM; restore it")))
+    };
+    Ok(Pair { certificate: text(CERTIFICATE)?, key: text(PRIVATE_KEY)? })
+}
+
+fn unusable(name: &str, problem: String) -> SecretError {
+    SecretError::Unusable { name: name.into(), problem }
+}
+
+fn random() -> Result<[u8; KEY_BYTES], PkiError> {
+    let mut key = [0; KEY_BYTES];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| PkiError::no_random())?;
+    Ok(key)
+}

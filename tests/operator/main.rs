@@ -1,0 +1,148 @@
+//! The controller as a program on a real API server, under the rights the chart gives it, with a real etcd that
+//! takes nobody without a certificate: what it makes before etcd is there, who leads, and what it puts right.
+//!
+//! One control plane serves all steps, since starting it is most of the time.
+
+mod cluster;
+mod program;
+
+use std::time::Duration;
+
+use cluster::Cluster;
+use program::Controller;
+use serde_json::Value;
+use tidegate_tests::wait;
+
+/// No step takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+#[test]
+fn the_controller_on_a_real_api_server() {
+    let Some(cluster) = Cluster::start_or_skip() else { return };
+    let mut first = Controller::start(&cluster, "first");
+    made_before_etcd(&cluster, &mut first);
+    let second = Controller::start(&cluster, "second");
+
+    let _etcd = cluster.start_etcd();
+    publishes(&cluster, &mut first);
+    repairs(&cluster, &mut first);
+    scales(&cluster, &mut first);
+    hands_over(&cluster, first, second);
+}
+
+/// Waits for what a closure asks; fails with the controller's log.
+fn eventually<T>(controller: &mut Controller, what: &str, mut ask: impl FnMut() -> Result<T, String>) -> T {
+    let answer = wait::until(what, DEADLINE, || match controller.process.still_runs() {
+        Ok(()) => ask().map(Ok),
+        Err(ended) => Ok(Err(ended)),
+    });
+    let answer = answer.and_then(|answer| answer);
+    answer.unwrap_or_else(|error| panic!("{error}\n{}", controller.process.log_tail()))
+}
+
+fn made_before_etcd(cluster: &Cluster, first: &mut Controller) {
+    eventually(first, "it leads", || cluster.holder_is("first"));
+    for secret in [
+        "tidegate-root",
+        "tidegate-pool-main",
+        "tidegate-etcd-ca",
+        "tidegate-etcd-server",
+        "tidegate-etcd-client-controller",
+        "tidegate-gateway-main-etcd",
+        "tidegate-gateway-main-tls",
+    ] {
+        eventually(first, secret, || cluster.get("secret", secret));
+    }
+    for kind in ["deployment", "service", "configmap", "serviceaccount", "poddisruptionbudget"] {
+        eventually(first, kind, || cluster.get(kind, "tidegate-gateway-main"));
+    }
+    eventually(first, "the authority for people", || cluster.get("configmap", "tidegate-gateway-ca"));
+    let deployment = cluster.get("deployment", "tidegate-gateway-main").expect("it is there");
+    assert_eq!(deployment["metadata"]["ownerReferences"][0]["kind"], "VpnGateway");
+    assert_eq!(deployment["spec"]["replicas"], 2);
+}
+
+fn publishes(cluster: &Cluster, first: &mut Controller) {
+    cluster.apply_example();
+    eventually(first, "the term is counted", || match cluster.term()? {
+        0 => Err("0".to_owned()),
+        _ => Ok(()),
+    });
+    let address = first.address();
+    eventually(first, "it publishes", || {
+        match program::metric(&address, "tidegate_controller_published_sequence")? {
+            0 => Err("nothing yet".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    assert_eq!(program::metric(&address, "tidegate_controller_leader"), Ok(1));
+    eventually(first, "departments' groups are bound", || {
+        let binding = cluster.get_in("dept-sbj", "rolebinding", "tidegate-approvers")?;
+        assert_eq!(binding["roleRef"]["name"], "tidegate-approver");
+        cluster.get_in("dept-sbj", "rolebinding", "tidegate-controller")
+    });
+}
+
+fn repairs(cluster: &Cluster, first: &mut Controller) {
+    let data = |secret: Value| secret["data"].clone();
+    for secret in ["tidegate-root", "tidegate-pool-main", "tidegate-etcd-ca"] {
+        let before = data(cluster.get("secret", secret).expect(secret));
+        cluster.kubectl(&["delete", "secret", secret]);
+        let after = eventually(first, "a deleted Secret comes back", || cluster.get("secret", secret));
+        assert!(data(after) == before, "{secret} came back as another one");
+    }
+    cluster.kubectl(&["delete", "deployment", "tidegate-gateway-main", "--cascade=orphan"]);
+    eventually(first, "a deleted child comes back", || cluster.get("deployment", "tidegate-gateway-main"));
+    let patch = r#"{"spec":{"ports":[{"port":443,"name":"https","targetPort":"elsewhere"}]}}"#;
+    cluster.kubectl(&["patch", "service", "tidegate-gateway-main", "--type=merge", "--patch", patch]);
+    eventually(first, "an edit is put right", || {
+        let port = cluster.get("service", "tidegate-gateway-main")?["spec"]["ports"][0]["targetPort"].clone();
+        if port == "https" { Ok(()) } else { Err(port.to_string()) }
+    });
+}
+
+fn scales(cluster: &Cluster, first: &mut Controller) {
+    cluster.kubectl(&["scale", "vgw", "main", "--replicas=3"]);
+    eventually(first, "the Deployment follows", || {
+        let replicas = cluster.get("deployment", "tidegate-gateway-main")?["spec"]["replicas"].clone();
+        if replicas == 3 { Ok(()) } else { Err(replicas.to_string()) }
+    });
+    let scale = cluster.kubectl(&["get", "--raw", cluster::SCALE]);
+    let scale: Value = serde_json::from_str(&scale).expect("JSON");
+    let selector = scale["status"]["selector"].as_str().expect("a selector");
+    assert!(selector.contains("tidegate.dev/pool=main"), "{selector}");
+
+    // Without a number of its own the Deployment keeps the one it had.
+    let patch = r#"{"spec":{"replicas":null,"autoscaling":{"min":2,"max":5}}}"#;
+    cluster.kubectl(&["patch", "vgw", "main", "--type=merge", "--patch", patch]);
+    eventually(first, "the autoscaler", || cluster.get("horizontalpodautoscaler", "tidegate-gateway-main"));
+    let deployment = cluster.get("deployment", "tidegate-gateway-main").expect("it is there");
+    assert_eq!(deployment["spec"]["replicas"], 3, "the hand-over kept the number");
+    let patch = r#"{"spec":{"replicas":2,"autoscaling":null}}"#;
+    cluster.kubectl(&["patch", "vgw", "main", "--type=merge", "--patch", patch]);
+    eventually(first, "the autoscaler goes", || {
+        match cluster.get("horizontalpodautoscaler", "tidegate-gateway-main") {
+            Ok(_) => Err("still there".to_owned()),
+            Err(_) => Ok(()),
+        }
+    });
+}
+
+fn hands_over(cluster: &Cluster, first: Controller, mut second: Controller) {
+    let term = cluster.term().expect("a term");
+    first.terminate();
+    eventually(&mut second, "the second leads", || cluster.holder_is("second"));
+    eventually(&mut second, "a takeover raises the term", || match cluster.term()? {
+        now if now > term => Ok(()),
+        now => Err(now.to_string()),
+    });
+    let address = second.address();
+    eventually(&mut second, "it has published", || {
+        match program::metric(&address, "tidegate_controller_term")? {
+            0 => Err("not yet".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    second.terminate();
+    assert_eq!(cluster.holder().expect("a lease"), "", "the last one gives the lease back");
+}

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -21,6 +22,8 @@ pub(crate) struct Browser {
     tls: Arc<ClientConfig>,
     /// Host, name, value.
     cookies: Vec<(String, String, String)>,
+    /// What a balancer says before the browser does.
+    pub(crate) introduction: Vec<u8>,
     /// Headers of every request, such as the language.
     pub(crate) headers: Vec<(&'static str, String)>,
 }
@@ -40,7 +43,7 @@ impl Browser {
     pub(crate) fn new(address: SocketAddr, tls: Arc<ClientConfig>) -> Self {
         let headers =
             vec![("accept-language", "en".to_owned()), ("accept", "text/html,*/*;q=0.8".to_owned())];
-        Self { address, tls, cookies: Vec::new(), headers }
+        Self { address, tls, cookies: Vec::new(), introduction: Vec::new(), headers }
     }
 
     /// Goes to a page; redirects are not followed.
@@ -99,6 +102,12 @@ impl Browser {
         self.follow(page).await
     }
 
+    /// The same browser, sent to another gateway.
+    pub(crate) fn at(&self, address: SocketAddr) -> Self {
+        let (cookies, headers) = (self.cookies.clone(), self.headers.clone());
+        Self { cookies, headers, ..Self::new(address, Arc::clone(&self.tls)) }
+    }
+
     /// The value of a cookie.
     pub(crate) fn cookie(&self, host: &str, name: &str) -> Option<&str> {
         self.cookies.iter().find(|(h, n, _)| h == host && n == name).map(|(_, _, value)| value.as_str())
@@ -139,7 +148,8 @@ impl Browser {
             request = request.header(header::COOKIE, cookies.join("; "));
         }
         let request = request.body(Full::new(body)).expect("a request");
-        let stream = TcpStream::connect(self.address).await.expect("a connection");
+        let mut stream = TcpStream::connect(self.address).await.expect("a connection");
+        stream.write_all(&self.introduction).await.expect("it is sent");
         let name = ServerName::try_from(host.to_owned()).expect("a host name");
         let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.expect("TLS");
         let (mut sender, connection) =

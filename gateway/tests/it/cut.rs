@@ -1,6 +1,7 @@
 //! What is open ends when it may no longer be.
 
 use http::StatusCode;
+use http_body_util::BodyExt as _;
 use tidegate_core::AccountState;
 use tidegate_core::session::EndReason;
 use tidegate_store::Store as _;
@@ -43,6 +44,20 @@ async fn a_suspension_cuts_a_download() {
     assert_eq!(metric(&world, counted).await, 1);
     until(async || (metric(&world, "tidegate_flows").await == 0).then_some(())).await;
     assert_eq!(client.fetch("/").await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_suspension_cuts_what_http_2_carries() {
+    let (world, system) = (World::start().await, System::start().await);
+    let client = Client::at(&world, &system).await;
+    let mut body = client.open_two("/endless").await;
+    for _ in 0..16 {
+        body.frame().await.expect("it flows").expect("it flows");
+    }
+    assert_eq!(metric(&world, "tidegate_flows").await, 1);
+    change_account(&world.store, "wangfang", |account| account.state = AccountState::Suspended).await;
+    until(async || matches!(body.frame().await, None | Some(Err(_))).then_some(())).await;
+    until(async || (metric(&world, "tidegate_connections").await == 0).then_some(())).await;
 }
 
 #[tokio::test]

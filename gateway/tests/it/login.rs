@@ -42,7 +42,7 @@ async fn change(browser: &mut Browser, old: &str, new: &str) -> Page {
 }
 
 /// Polls the waiting page until it leads somewhere else.
-async fn wait(browser: &mut Browser, mut page: Page) -> Page {
+pub(crate) async fn wait(browser: &mut Browser, mut page: Page) -> Page {
     let deadline = tokio::time::Instant::now() + SOON;
     while page.says("url=/wait") {
         assert!(tokio::time::Instant::now() < deadline, "still waiting: {}", page.body);

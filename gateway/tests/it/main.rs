@@ -1,12 +1,16 @@
 //! The gateway as browsers meet it: real sockets, real TLS, a real store.
 
+mod balancer;
 mod browser;
 mod cut;
+mod drain;
 mod edge;
 mod handshake;
 mod login;
+mod pool;
 mod portal;
 mod proxy;
 mod systems;
+mod together;
 mod wire;
 mod world;

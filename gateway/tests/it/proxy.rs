@@ -7,6 +7,8 @@ use http::{Request, StatusCode};
 use http_body_util::Full;
 use serde_json::Value;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
 use crate::systems::{System, change_department, change_payroll};
 use crate::wire::Client;
 use crate::world::{PORTAL, World};
@@ -184,15 +186,7 @@ async fn names_are_resolved_by_the_owners_servers() {
     let answering = tokio::spawn(async move {
         let mut buffer = [0; 512];
         while let Ok((length, from)) = server.recv_from(&mut buffer).await {
-            let mut answer = buffer[..length - 11].to_vec();
-            let is_v4 = answer[answer.len() - 3] == 1;
-            answer[2] = 0x81;
-            answer[3] = 0x80;
-            answer[7] = u8::from(is_v4);
-            answer[11] = 0;
-            if is_v4 {
-                answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 10, 20, 0, 1]);
-            }
+            let answer = dns_answer(&buffer[..length], false);
             let _ = server.send_to(&answer, from).await;
         }
     });
@@ -200,4 +194,49 @@ async fn names_are_resolved_by_the_owners_servers() {
     change_payroll(&world.store, |web| web.host = "payroll.intern".into()).await;
     client.until_said("/headers", "host: payroll.intern:").await;
     answering.abort();
+}
+
+#[tokio::test]
+async fn an_answer_that_was_cut_is_asked_for_again() {
+    let (world, system) = (World::start().await, System::start().await);
+    let client = Client::at(&world, &system).await;
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = server.local_addr().expect("an address");
+    let datagrams = tokio::net::UdpSocket::bind(address).await.expect("the same port");
+    let cut = tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = datagrams.recv_from(&mut buffer).await {
+            let _ = datagrams.send_to(&dns_answer(&buffer[..length], true), from).await;
+        }
+    });
+    let whole = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = server.accept().await {
+            let length = stream.read_u16().await.expect("a length");
+            let mut query = vec![0; usize::from(length)];
+            stream.read_exact(&mut query).await.expect("a question");
+            let answer = dns_answer(&query, false);
+            stream.write_u16(u16::try_from(answer.len()).expect("short")).await.expect("it is sent");
+            stream.write_all(&answer).await.expect("it is sent");
+        }
+    });
+    change_department(&world.store, |own| own.resolvers = vec![address]).await;
+    change_payroll(&world.store, |web| web.host = "payroll.intern".into()).await;
+    client.until_said("/headers", "host: payroll.intern:").await;
+    cut.abort();
+    whole.abort();
+}
+
+/// What a name server says to a question of ours: an IPv4 address, or only that it was too much.
+fn dns_answer(query: &[u8], cut: bool) -> Vec<u8> {
+    // The question without the additional record.
+    let mut answer = query[..query.len() - 11].to_vec();
+    let is_v4 = answer[answer.len() - 3] == 1;
+    answer[2] = if cut { 0x83 } else { 0x81 };
+    answer[3] = 0x80;
+    answer[7] = u8::from(is_v4 && !cut);
+    answer[11] = 0;
+    if is_v4 && !cut {
+        answer.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 30, 0, 4, 10, 20, 0, 1]);
+    }
+    answer
 }

@@ -48,6 +48,18 @@ impl Client {
         Self { address, tls, cookie: format!("__Host-tidegate={value}") }
     }
 
+    /// Goes to another gateway from here on.
+    pub(crate) fn go_to(&mut self, address: SocketAddr) {
+        self.address = address;
+    }
+
+    /// Remembers no TLS session from before.
+    pub(crate) fn forget_tls(&mut self) {
+        let mut tls = ClientConfig::clone(&self.tls);
+        tls.resumption = rustls::client::Resumption::in_memory_sessions(8);
+        self.tls = Arc::new(tls);
+    }
+
     /// A TLS connection.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
         self.connect_with(&[]).await
@@ -108,6 +120,35 @@ impl Client {
         request.headers_mut().remove(header::HOST);
         let response = sender.send_request(request).await.expect("an answer");
         whole(response).await.expect("the whole answer")
+    }
+
+    /// An HTTP/2 connection that has had its answer; the task ends with it.
+    pub(crate) async fn idle_two(
+        &self,
+    ) -> (hyper::client::conn::http2::SendRequest<Full<Bytes>>, tokio::task::JoinHandle<()>) {
+        let io = TokioIo::new(self.connect_with(&[b"h2"]).await);
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.expect("HTTP/2");
+        let ended = tokio::spawn(async { connection.await.expect("an orderly end") });
+        let request = Request::get(format!("https://{PAYROLL}/"))
+            .header(header::COOKIE, &self.cookie)
+            .body(Full::default())
+            .expect("a request");
+        whole(sender.send_request(request).await.expect("an answer")).await.expect("all of it");
+        (sender, ended)
+    }
+
+    /// The answer to a GET over HTTP/2, while it comes.
+    pub(crate) async fn open_two(&self, path: &str) -> Incoming {
+        let io = TokioIo::new(self.connect_with(&[b"h2"]).await);
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake(TokioExecutor::new(), io).await.expect("HTTP/2");
+        tokio::spawn(connection);
+        let request = Request::get(format!("https://{PAYROLL}{path}"))
+            .header(header::COOKIE, &self.cookie)
+            .body(Full::<Bytes>::default())
+            .expect("a request");
+        sender.send_request(request).await.expect("an answer").into_body()
     }
 
     fn with_cookie(&self, mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {

@@ -87,17 +87,24 @@ impl TestClock {
 pub(crate) struct World {
     pub(crate) clock: TestClock,
     pub(crate) store: Embedded,
-    gateway: Running,
+    pub(crate) ring: Ring,
+    gateway: Option<Running>,
+    addresses: (SocketAddr, SocketAddr),
     tls: Arc<ClientConfig>,
     tasks: tokio::task::JoinSet<()>,
-    _certificate: watch::Sender<Arc<CertifiedKey>>,
+    certificate: watch::Sender<Arc<CertifiedKey>>,
     folder: tempfile::TempDir,
 }
 
 impl World {
     /// The bureau with a clock that may be moved without the store seeming stale.
     pub(crate) async fn start() -> Self {
-        Self::start_with(i64::MAX, |_| {}).await
+        Self::with(|_| {}).await
+    }
+
+    /// The bureau with other settings.
+    pub(crate) async fn with(settings: impl FnOnce(&mut GatewayConfig)) -> Self {
+        Self::start_with(i64::MAX, settings).await
     }
 
     /// The bureau where time without news counts as in production.
@@ -107,10 +114,10 @@ impl World {
 
     /// The bureau with other limits on its clients.
     pub(crate) async fn with_limits(limits: impl FnOnce(&mut Limits)) -> Self {
-        Self::start_with(i64::MAX, limits).await
+        Self::with(|config| limits(&mut config.limits)).await
     }
 
-    async fn start_with(patience: i64, limits: impl FnOnce(&mut Limits)) -> Self {
+    async fn start_with(patience: i64, settings: impl FnOnce(&mut GatewayConfig)) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let clock = TestClock::new();
         let mut tasks = tokio::task::JoinSet::new();
@@ -125,31 +132,64 @@ impl World {
         let listen = "127.0.0.1:0".parse().expect("an address");
         let mut config = GatewayConfig::new(GatewayId("test".into()), PORTAL, listen, ring);
         config.clock = clock.clock();
-        limits(&mut config.limits);
         config.shards = Some(2);
         config.dial_map = Some("10.20.0.0/16=127.20.0.0/16".parse().expect("a map"));
         config.new_logins_s = config.new_logins_s.saturating_mul(patience);
         config.end_sessions_s = config.end_sessions_s.saturating_mul(patience);
+        settings(&mut config);
+        let ring = config.ring.clone();
         let audit = AuditLog::open(&folder.path().join("audit"), "test").expect("an audit trail");
         let registry = prometheus::Registry::new();
         let gateway =
             Gateway::start(config, store.clone(), audit, certificate, &registry).expect("a gateway");
-        Self { clock, store, gateway, tls, tasks, _certificate: sender, folder }
+        let addresses = (gateway.address(), gateway.metrics_address());
+        let gateway = Some(gateway);
+        Self { clock, store, ring, gateway, addresses, tls, tasks, certificate: sender, folder }
+    }
+
+    /// One more gateway of the same pool, with keys of its own that are the same.
+    pub(crate) fn another(&self) -> Running {
+        let listen = "127.0.0.1:0".parse().expect("an address");
+        let ring = Ring::new(&[(1, [1; 32])]).expect("a ring");
+        let mut config = GatewayConfig::new(GatewayId("another".into()), PORTAL, listen, ring);
+        config.clock = self.clock.clock();
+        config.shards = Some(1);
+        config.public_port = Some(self.addresses.0.port());
+        let audit = AuditLog::open(&self.folder.path().join("audit"), "another").expect("an audit trail");
+        let registry = prometheus::Registry::new();
+        let certificate = self.certificate.subscribe();
+        Gateway::start(config, self.store.clone(), audit, certificate, &registry).expect("a gateway")
+    }
+
+    /// Begins the orderly end of the gateway; the task ends with it.
+    pub(crate) fn drain(&mut self) -> tokio::task::JoinHandle<()> {
+        let gateway = self.gateway.take().expect("it is drained once");
+        tokio::spawn(gateway.shutdown())
+    }
+
+    /// What an endpoint beside the metrics answers: status and text.
+    pub(crate) async fn probe(&self, path: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(self.metrics_address()).await.expect("metrics");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it is sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.expect("an answer");
+        text
     }
 
     /// Where the gateway serves, and whom its clients trust.
     pub(crate) fn address(&self) -> (SocketAddr, Arc<ClientConfig>) {
-        (self.gateway.address(), Arc::clone(&self.tls))
+        (self.addresses.0, Arc::clone(&self.tls))
     }
 
     /// Where its metrics are.
     pub(crate) fn metrics_address(&self) -> SocketAddr {
-        self.gateway.metrics_address()
+        self.addresses.1
     }
 
     /// A fresh browser.
     pub(crate) fn browser(&self) -> Browser {
-        Browser::new(self.gateway.address(), Arc::clone(&self.tls))
+        Browser::new(self.addresses.0, Arc::clone(&self.tls))
     }
 
     /// The audit trail as far as it is written.
@@ -197,21 +237,32 @@ async fn serve_upstream(listener: TcpListener) {
     }
 }
 
-fn certificate() -> (Arc<CertifiedKey>, Arc<ClientConfig>) {
+/// A certificate of all hosts.
+pub(crate) fn self_signed() -> rcgen::CertifiedKey<rcgen::KeyPair> {
     let hosts = [PORTAL, PAYROLL, FUND].map(str::to_owned);
-    let made = rcgen::generate_simple_self_signed(hosts).expect("a certificate");
+    rcgen::generate_simple_self_signed(hosts).expect("a certificate")
+}
+
+fn certificate() -> (Arc<CertifiedKey>, Arc<ClientConfig>) {
+    let made = self_signed();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
     let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).expect("a key");
     let certificate = made.cert.der().clone();
+    let client = trusting(certificate.clone());
+    (Arc::new(CertifiedKey::new(vec![certificate], signing)), client)
+}
+
+/// A client that trusts this certificate.
+pub(crate) fn trusting(certificate: rustls_pki_types::CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    roots.add(certificate.clone()).expect("a root");
+    roots.add(certificate).expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let client = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("TLS versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    (Arc::new(CertifiedKey::new(vec![certificate], signing)), Arc::new(client))
+    Arc::new(client)
 }
 
 fn localized(zh_cn: &str, en: &str) -> Localized {

@@ -3,6 +3,7 @@
 //!
 //! `UPDATE_EXPECT=1` writes the committed renderings anew.
 
+mod images;
 mod rights;
 mod values;
 

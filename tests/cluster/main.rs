@@ -1,8 +1,6 @@
 //! Tidegate on a real cluster, as `docs/guide/kubernetes.md` describes it: the page is executed, and between its
 //! commands people log in, open systems, are refused, and never have to log in again because gateways come and go.
 
-use std::process::Command;
-
 mod guide;
 mod people;
 
@@ -10,7 +8,7 @@ use guide::Guide;
 use people::{Person, serve_systems};
 
 use tidegate_tests::node::{self, Node};
-use tidegate_tests::tree::root;
+use tidegate_tests::programs;
 
 /// The namespace of everything that is Tidegate's.
 const NAMESPACE: &str = "tidegate-system";
@@ -57,8 +55,7 @@ fn the_guide_on_a_real_cluster() {
 
 /// Builds what the nodes of a real cluster would pull from a registry, and loads it.
 fn load_images(node: &Node) {
-    let built = node.plane().run(&mut Command::new(root().join("tests/tools/images")), "");
-    let built = built.unwrap_or_else(|error| panic!("tests/tools/images: {error}"));
+    let built = programs::tool("images", &["--profile", "dev"]).unwrap_or_else(|error| panic!("{error}"));
     for archive in built.lines() {
         node.import(archive.as_ref()).unwrap_or_else(|error| panic!("{archive}: {error}"));
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::programs;
+use crate::programs::{self, run};
 use crate::tree::root;
 
 /// The namespace tests install into.
@@ -58,15 +58,5 @@ impl Helm {
     /// When it has something against it, in its words.
     pub fn lint(&self) -> Result<String, String> {
         run(Command::new(&self.program).args(["lint", "--strict"]).arg(root().join("charts/tidegate")))
-    }
-}
-
-fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() {
-        Ok(text(&output.stdout))
-    } else {
-        Err(format!("{}{}", text(&output.stdout), text(&output.stderr)))
     }
 }

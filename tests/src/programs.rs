@@ -28,8 +28,29 @@ pub fn all_or_skip() -> Option<PathBuf> {
 ///
 /// When one has not been built; the message has the command that builds it.
 pub fn find(set: &[&str]) -> Result<PathBuf, String> {
-    let found = Command::new(root().join("tests/tools/binaries")).arg("--find").args(set).output();
-    let found = found.map_err(|error| error.to_string())?;
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-    if found.status.success() { Ok(text(&found.stdout).into()) } else { Err(text(&found.stderr)) }
+    tool("binaries", &[&["--find"], set].concat()).map(|directory| directory.trim().into())
+}
+
+/// Runs a script of `tests/tools`; what it prints.
+///
+/// # Errors
+///
+/// When it fails, with what it wrote to standard error.
+pub fn tool(name: &str, arguments: &[&str]) -> Result<String, String> {
+    run(Command::new(root().join("tests/tools").join(name)).args(arguments))
+}
+
+/// Runs a command to its end; what it prints.
+///
+/// # Errors
+///
+/// When it fails, with everything it wrote.
+pub fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() {
+        Ok(text(&output.stdout))
+    } else {
+        Err(format!("{}{}", text(&output.stdout), text(&output.stderr)))
+    }
 }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_gateway::DialMap;
 
+use crate::cluster::ClusterArgs;
+
 /// An access gateway for many departments.
 #[derive(Debug, Parser)]
 #[command(
@@ -18,12 +20,16 @@ Examples:
   tidegate up manifests/                  serve your own folder of manifests
   tidegate explain sbj/wang.fang sbj/pension --dir manifests/
   tidegate audit verify STATE/audit
+  tidegate check                          look at a cluster: what is wrong, and what to do
+
+The same program called kubectl-tidegate (a link or a copy in the PATH) is `kubectl tidegate`.
 
 Exit codes:
   0  done; for `explain`: allowed; for `audit verify`: the chain is whole
   1  it could not be done; standard error says why and what to do
   2  the command line is wrong
-  3  the answer is no; for `explain`: denied; for `audit verify`: the chain is broken"
+  3  the answer is no; for `explain`: denied; for `audit verify`: the chain is broken
+For `check`: 0 all is well, 1 something is broken, 2 there are warnings only."
 )]
 pub(crate) struct Args {
     /// What to do.
@@ -42,6 +48,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Check the audit trail
     Audit(AuditArgs),
+    /// Check an installation, on a cluster or in a folder
+    Check(CheckArgs),
 }
 
 /// How results are printed.
@@ -171,6 +179,33 @@ Exit code 0: whole, 3: broken.")]
         #[arg(short, long, value_enum, default_value_t)]
         output: Format,
     },
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Parser)]
+#[command(after_help = "\
+Examples:
+  tidegate check                            the cluster of the current context
+  tidegate check -n tidegate-system         when you may look into one namespace only
+  tidegate check -o json | jq '.sections[].findings[] | select(.outcome == \"error\")'
+  tidegate check --dir manifests/           a folder, and the state `up` keeps for it
+  tidegate check --state STATE
+
+Nothing is changed. Each finding has a name, and docs/reference/check.md says what to do about it.
+Exit code 0: all is well, 1: something is broken, 2: warnings only.")]
+pub(crate) struct CheckArgs {
+    /// Check a folder of manifests instead, and the state `up` keeps for it by default
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Check the state of an `up` instead
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: Format,
+    /// The cluster.
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ async fn of_state(args: &ExplainArgs, question: &Ask, state: &Path) -> Result<Va
 }
 
 async fn of_folder(question: &Ask, dir: &Path) -> Result<Value> {
-    let snapshot = serve::publish_once(dir).await?;
+    let snapshot = serve::publish_once(dir, |_| {}).await?;
     Ok(serde_json::to_value(explain(&snapshot, question, None)?)?)
 }
 

@@ -14,6 +14,8 @@ pub(crate) enum Exit {
     Failed,
     /// The answer is no.
     No,
+    /// `check` found nothing broken, but something to look at.
+    Warnings,
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +24,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => Self::SUCCESS,
             Exit::Failed => Self::from(1),
             Exit::No => Self::from(3),
+            Exit::Warnings => Self::from(2),
         }
     }
 }

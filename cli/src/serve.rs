@@ -142,7 +142,7 @@ impl Serving {
         };
         match gateway.await {
             Ok((gateway, authority, renewal)) => {
-                let control = tokio::spawn(control::serve(state.control_socket(), store.subscribe()));
+                let control = tokio::spawn(control::serve(state.control_socket(), store.clone()));
                 let host = setup.host;
                 let tasks = vec![renewal, control];
                 Ok(Self {
@@ -251,8 +251,8 @@ async fn read(dir: &Path) -> Result<(Watcher, watch::Receiver<Arc<Reading>>)> {
     Ok(tokio::task::spawn_blocking(move || folder::watch(dir)).await??)
 }
 
-/// What `up` would publish from a folder now; nothing is left behind.
-pub(crate) async fn publish_once(dir: &Path) -> Result<Arc<Snapshot>> {
+/// What `up` would publish from a folder now; nothing is left behind. Events on the way go to `told`.
+pub(crate) async fn publish_once(dir: &Path, told: impl FnMut(&ControllerEvent)) -> Result<Arc<Snapshot>> {
     let temporary = Temporary::make("explain", false)?;
     let state = Arc::new(State::open(&temporary.path().join("state"))?);
     let store = Embedded::open(&state.store_file(), state.term())?;
@@ -260,7 +260,7 @@ pub(crate) async fn publish_once(dir: &Path) -> Result<Arc<Snapshot>> {
         let (_watcher, readings) = read(dir).await?;
         let config = config(&Registry::new(), None)?;
         let mut controller = tidegate_controller::start(config, Arc::clone(&state), store.clone(), readings)?;
-        let outcome = ready(&mut controller, |_| {}).await;
+        let outcome = ready(&mut controller, told).await;
         controller.stop().await;
         outcome?;
         store.subscribe().borrow().snapshot.clone().context("nothing was published")

@@ -8,6 +8,7 @@
 //! ```
 
 pub mod activation;
+pub mod admin;
 pub mod build;
 pub mod cluster;
 pub mod credentials;

@@ -186,10 +186,14 @@ pub(crate) const OWNED: &[Owned] = &[
         &[GATEWAY, CONTROLLER, CLI],
         "only what is asked over HTTP, and the demo's systems, speak it",
     ),
-    owned("k8s-openapi", &[CRD, CONTROLLER], "Kubernetes is known to the kinds and the controller only"),
+    owned(
+        "k8s-openapi",
+        &[CRD, CONTROLLER, CLI],
+        "Kubernetes is known to the kinds, the controller and people's tools only",
+    ),
     owned("kube", &[CRD, CONTROLLER], "Kubernetes is known to the kinds and the controller only"),
-    owned("kube-client", &[CONTROLLER], "only the controller talks to the API server"),
-    owned("kube-runtime", &[CONTROLLER], "only the controller talks to the API server"),
+    owned("kube-client", &[CONTROLLER, CLI], "only the controller and people's tools talk to the API server"),
+    owned("kube-runtime", &[CONTROLLER], "only the controller follows the API server"),
     owned("notify", &[CONTROLLER], "one place watches the folder"),
     owned(
         "rcgen",

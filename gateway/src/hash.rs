@@ -242,15 +242,23 @@ pub fn hash(password: &str) -> Option<Box<str>> {
     Some(hash.to_string().into())
 }
 
-/// Whether `password` is the one behind `phc`. Slow: for hashing threads.
+/// Whether `password` is the one behind `phc`; `None` when there was no memory to find out, which must not
+/// be taken for a wrong password. Slow: for hashing threads.
 #[must_use]
-pub fn verify(password: &str, phc: &str) -> bool {
-    let Some((argon2, hash)) = argon2id().zip(PasswordHash::new(phc).ok()) else { return false };
+pub fn verify(password: &str, phc: &str) -> Option<bool> {
+    let Ok(hash) = PasswordHash::new(phc) else { return Some(false) };
     // The cost is written in the hash; one that costs more than ours was not made by a gateway.
     let affordable = Params::try_from(&hash).is_ok_and(|params| {
         params.m_cost() <= MEMORY_KIB && params.t_cost() <= PASSES && params.p_cost() == 1
     });
-    affordable && argon2.verify_password(password.as_bytes(), &hash).is_ok()
+    if !affordable {
+        return Some(false);
+    }
+    match argon2id()?.verify_password(password.as_bytes(), &hash) {
+        Ok(()) => Some(true),
+        Err(argon2::password_hash::Error::OutOfMemory) => None,
+        Err(_) => Some(false),
+    }
 }
 
 /// A hash nobody knows the password of: what an unknown account is checked against, so that it costs

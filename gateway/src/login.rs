@@ -181,7 +181,7 @@ pub(crate) async fn login(visit: &Visit<'_>, code: &str, form: Form) -> Answer {
     let password = password.to_owned();
     let check = {
         let phc = phc.clone();
-        move || Hashed::Verified(hash::verify(&password, &phc))
+        move || hash::verify(&password, &phc).map_or(Hashed::Failed, Hashed::Verified)
     };
     let Ok(turn) = visit.ctx.hash_queue().submit(page.code.as_str(), check) else {
         record_login(visit, typed.id(), None, Some(Code::LoginBusy));

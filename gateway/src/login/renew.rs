@@ -261,8 +261,10 @@ pub(crate) async fn change(visit: &Visit<'_>, form: Form) -> Answer {
         Task::Change { uid: account.source.uid.clone(), replaces: credential.version, proof: proof.clone() };
     let latest = latest(credential);
     let (new, old, ask) = (new.to_owned(), old.to_owned(), proven.is_none());
-    let work = move || {
-        if ask && !hash::verify(&old, &present) { Hashed::OldWrong } else { renewed(&new, &latest) }
+    let work = move || match if ask { hash::verify(&old, &present) } else { Some(true) } {
+        Some(true) => renewed(&new, &latest),
+        Some(false) => Hashed::OldWrong,
+        None => Hashed::Failed,
     };
     let Ok(turn) = visit.ctx.hash_queue().submit(department.code.as_str(), work) else {
         return refused("error-login-busy", Code::LoginBusy, None);
@@ -273,8 +275,12 @@ pub(crate) async fn change(visit: &Visit<'_>, form: Form) -> Answer {
 
 /// Hashes a new password unless it is one of the latest. Slow: for hashing threads.
 fn renewed(new: &str, latest: &[Box<str>]) -> Hashed {
-    if latest.iter().any(|phc| hash::verify(new, phc)) {
-        return Hashed::Recent;
+    for phc in latest {
+        match hash::verify(new, phc) {
+            Some(false) => {}
+            Some(true) => return Hashed::Recent,
+            None => return Hashed::Failed,
+        }
     }
     hash::hash(new).map_or(Hashed::Failed, Hashed::New)
 }

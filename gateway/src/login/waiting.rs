@@ -72,7 +72,7 @@ pub(crate) enum Hashed {
     Recent,
     /// The new password's hash.
     New(Box<str>),
-    /// There were no random numbers.
+    /// There were no random numbers, or no memory.
     Failed,
 }
 

@@ -1,7 +1,8 @@
-//! The store of a gateway: etcd, from when it can be reached, opened again when keys or certificates change.
+//! The store of a gateway: etcd, from when it can be reached, opened again when its certificates change.
 //!
 //! ```text
-//!  Opened {keys, certificates} -- changed --> Etcd::connect, again until it is there --> current
+//!  Opened {keys, certificates} -- Etcd::connect, again until it is there --> current
+//!                              -- changed --> new keys: set_ring; new certificates: Etcd::connect
 //!  current -- View --> gateway           calls --> current; etcd away: the gateway's own facts (`alone`)
 //! ```
 //!
@@ -161,6 +162,19 @@ impl Shared {
         Ok(views)
     }
 
+    /// Gives the open store other keys; false when it has to be opened with them.
+    fn set_ring(&self, with: &Opened) -> bool {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(etcd) = &*current else { return false };
+        match etcd.set_ring(&with.keys) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "the open store does not take the new keys");
+                false
+            }
+        }
+    }
+
     /// Hands over what happened while etcd was away.
     async fn hand_over(&self, etcd: &Etcd) {
         loop {
@@ -186,7 +200,8 @@ async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Rec
             Etcd::connect(config).await
         })
     };
-    let mut opening = Some(open(&with.borrow_and_update().clone(), Duration::ZERO));
+    let mut opened_with = with.borrow_and_update().clone();
+    let mut opening = Some(open(&opened_with, Duration::ZERO));
     let mut views: Option<watch::Receiver<View>> = None;
     let mut hand_over = tokio::time::interval(HAND_OVER);
     loop {
@@ -205,7 +220,7 @@ async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Rec
                 Err(error) => {
                     tracing::warn!(code = %error.code(), %error, "etcd cannot be opened yet");
                     shared.note.leave(format!("{}: {error}", error.code()));
-                    opening = Some(open(&with.borrow().clone(), AGAIN));
+                    opening = Some(open(&opened_with, AGAIN));
                 }
             },
             changed = with.changed() => {
@@ -213,7 +228,12 @@ async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Rec
                     // Nobody follows the files any more: what is open stays so until the end.
                     return std::future::pending().await;
                 }
-                opening = Some(open(&with.borrow_and_update().clone(), Duration::ZERO));
+                let wanted = with.borrow_and_update().clone();
+                let same_link = wanted.tls == opened_with.tls && opening.is_none();
+                if !(same_link && shared.set_ring(&wanted)) {
+                    opening = Some(open(&wanted, Duration::ZERO));
+                }
+                opened_with = wanted;
             }
             changed = async { match views.as_mut() {
                 Some(views) => views.changed().await,

@@ -52,7 +52,7 @@ const PEOPLE: [(&str, &[&str], AccountState); 5] = [
 ];
 
 /// Longest a test waits for something that is to happen.
-pub(crate) const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(60);
 
 /// Between two looks at whether it has.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -103,3 +103,17 @@ fn a_gateway_without_a_name_is_refused() {
     assert!(said.contains("or set POD_UID"), "{said}");
     assert!(File::read(&folder.path().join("absent"), None).is_err());
 }
+
+#[test]
+fn what_the_controller_writes_is_taken() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../controller/src/cluster/children/golden.json");
+    let text = std::fs::read_to_string(golden).expect("what the controller is tested against");
+    let objects: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let objects = objects.as_array().expect("a list of objects");
+    let files: Vec<&str> =
+        objects.iter().filter_map(|object| object.pointer("/data/gateway.json")?.as_str()).collect();
+    assert!(!files.is_empty(), "there is a ConfigMap with the file");
+    for file in files {
+        read(file).expect("the gateway takes it");
+    }
+}

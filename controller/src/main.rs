@@ -14,6 +14,8 @@ use clap::Parser;
 use kube_client::config::{KubeConfigOptions, Kubeconfig};
 use kube_client::{Api, Client, Config};
 use prometheus::Registry;
+use tidegate_controller::admin::Pools;
+use tidegate_controller::admin::http::Admin;
 use tidegate_controller::cluster::lead::{LeadMetrics, Leader};
 use tidegate_controller::cluster::lease::{Candidate, Held};
 use tidegate_controller::cluster::settings::Settings;
@@ -82,11 +84,20 @@ async fn run(arguments: Arguments) -> Result<()> {
         .await
         .with_context(|| format!("{}: cannot listen on {}", Code::ListenFailed.id(), settings.listen))?;
     let address = listener.local_addr()?;
-    let endpoint = tokio::spawn(endpoint::serve(listener, registry, health.subscribe()));
+    let pools = Arc::new(watch::Sender::new(Pools::new()));
+    let admin = Arc::new(Admin::new(client.clone(), namespace.clone(), pools.subscribe()));
+    let endpoint = tokio::spawn(endpoint::serve(listener, registry, health.subscribe(), admin));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, holder, %address, "started");
 
-    let leader =
-        Leader { client: client.clone(), namespace: namespace.clone(), settings, metrics, lead, health };
+    let leader = Leader {
+        client: client.clone(),
+        namespace: namespace.clone(),
+        settings,
+        metrics,
+        lead,
+        health,
+        pools,
+    };
     let candidate = Candidate::new(Api::namespaced(client, &namespace), holder);
     take_turns(&leader, &candidate, &mut signals).await;
     endpoint.abort();

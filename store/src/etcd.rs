@@ -349,6 +349,15 @@ impl Etcd {
         Ok(self.shared.link.look(&self.shared.keys.head()).await?.0)
     }
 
+    /// The version of the member that answers.
+    ///
+    /// # Errors
+    /// When none answers in time.
+    pub async fn version(&self) -> StoreResult<String> {
+        let ask = |client: etcd_client::Client| async move { client.maintenance_client().status().await };
+        Ok(self.shared.link.ask(ask).await?.version().to_owned())
+    }
+
     /// How often the store turned out to be another one since it was opened: wiped, or restored to an older
     /// state. The controller raises `not_before` then; what was published comes back by itself.
     #[must_use]

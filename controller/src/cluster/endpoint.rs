@@ -1,4 +1,4 @@
-//! `/metrics`, `/healthz` and `/readyz`, on a port of their own without TLS.
+//! `/metrics`, `/healthz`, `/readyz` and the admin API, on a port of their own without TLS.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,8 +11,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus::{Registry, TextEncoder};
+use tidegate_store::Etcd;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+
+use crate::admin::http::{Admin, serves};
 
 /// Connections at once; Prometheus and a kubelet need a few.
 const CONNECTIONS_MAX: usize = 32;
@@ -25,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub type Health = watch::Receiver<Option<String>>;
 
 /// Serves until the task is dropped.
-pub async fn serve(listener: TcpListener, registry: Registry, health: Health) {
+pub async fn serve(listener: TcpListener, registry: Registry, health: Health, admin: Arc<Admin<Etcd>>) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -33,11 +36,17 @@ pub async fn serve(listener: TcpListener, registry: Registry, health: Health) {
             continue;
         };
         let Ok(permit) = Arc::clone(&room).try_acquire_owned() else { continue };
-        let (registry, health) = (registry.clone(), health.clone());
+        let (registry, health, admin) = (registry.clone(), health.clone(), Arc::clone(&admin));
         tokio::spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let answer = answer(&request, &registry, &health);
-                async move { Ok::<_, Infallible>(answer) }
+                let (registry, health, admin) = (&registry, &health, &admin);
+                async move {
+                    Ok::<_, Infallible>(if serves(request.uri().path()) {
+                        admin.answer(&request).await
+                    } else {
+                        answer(&request, registry, health)
+                    })
+                }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -65,7 +74,7 @@ fn answer(request: &Request<Incoming>, registry: &Registry, health: &Health) -> 
             None => text(StatusCode::OK, "ok\n".into()),
             Some(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
-        _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz, /readyz\n".into()),
+        _ => text(StatusCode::NOT_FOUND, "/metrics, /healthz, /readyz, /v1/...\n".into()),
     }
 }
 

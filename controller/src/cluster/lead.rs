@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube_client::{Api, Client};
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tidegate_store::Etcd;
 use tokio::sync::watch;
 
 use super::children::Observed;
@@ -22,6 +23,7 @@ use super::objects::{self, Health, Objects};
 use super::publishing::Publishing;
 use super::settings::Settings;
 use super::term;
+use crate::admin::Pools;
 use crate::intake::Reading;
 use crate::metrics::Metrics;
 use crate::objects::ObjectKind;
@@ -42,6 +44,8 @@ pub struct LeadMetrics {
     pub leader: IntGauge,
     /// The term this replica publishes under; 0 when it does not.
     pub term: IntGauge,
+    /// 1 under the `version` of the etcd that is published to; nothing while there is none.
+    pub etcd: IntGaugeVec,
     /// Failed attempts by `part`: `pools`, `departments`, `publishing`, `lease`.
     pub failures: IntCounterVec,
 }
@@ -52,6 +56,10 @@ impl LeadMetrics {
         let metrics = Self {
             leader: IntGauge::new("tidegate_controller_leader", "Whether this replica leads.")?,
             term: IntGauge::new("tidegate_controller_term", "The term published under; 0 when not leading.")?,
+            etcd: IntGaugeVec::new(
+                Opts::new("tidegate_controller_etcd_info", "The etcd that is published to; always 1."),
+                &["version"],
+            )?,
             failures: IntCounterVec::new(
                 Opts::new(
                     "tidegate_controller_failures_total",
@@ -62,6 +70,7 @@ impl LeadMetrics {
         };
         registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.term.clone()))?;
+        registry.register(Box::new(metrics.etcd.clone()))?;
         registry.register(Box::new(metrics.failures.clone()))?;
         Ok(metrics)
     }
@@ -82,6 +91,8 @@ pub struct Leader {
     pub lead: LeadMetrics,
     /// Why this replica is not ready.
     pub health: Arc<watch::Sender<Option<String>>>,
+    /// The stores that are published to, for the admin API; empty while this replica does not lead.
+    pub pools: Arc<watch::Sender<Pools<Etcd>>>,
 }
 
 /// What the loops tell each other.
@@ -219,6 +230,8 @@ impl Leader {
                     namespace: &self.namespace,
                     settings: &self.settings,
                     metrics: &self.metrics,
+                    lead: &self.lead,
+                    pools: &self.pools,
                     sessions: &shared.sessions,
                     term: term.number,
                 };

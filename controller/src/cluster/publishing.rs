@@ -17,9 +17,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Keep;
 use super::call::{CallError, call};
 use super::gateways::Prepared;
+use super::lead::LeadMetrics;
 use super::presence::{Pod, Pods, Presence};
 use super::settings::Settings;
 use super::{labels, term};
+use crate::admin::Pools;
 use crate::build;
 use crate::events::ControllerEvent;
 use crate::intake::Reading;
@@ -44,10 +46,35 @@ pub struct Publishing<'a> {
     pub settings: &'a Settings,
     /// What rounds count.
     pub metrics: &'a Metrics,
+    /// What leading counts.
+    pub lead: &'a LeadMetrics,
+    /// Where the store is noted while it is published to.
+    pub pools: &'a watch::Sender<Pools<Etcd>>,
     /// Where the number of sessions is noted.
     pub sessions: &'a AtomicU32,
     /// The term everything is written under.
     pub term: u64,
+}
+
+/// The store is known to the admin API and to the metrics for as long as this lives.
+struct Known<'a>(&'a Publishing<'a>);
+
+impl<'a> Known<'a> {
+    async fn note(publishing: &'a Publishing<'_>, pool: &str, etcd: &Etcd) -> Self {
+        publishing.pools.send_replace([(pool.to_owned(), etcd.clone())].into());
+        // A store that does not answer now shows it in what is published to it, too.
+        if let Ok(version) = etcd.version().await {
+            publishing.lead.etcd.with_label_values(&[&version]).set(1);
+        }
+        Self(publishing)
+    }
+}
+
+impl Drop for Known<'_> {
+    fn drop(&mut self) {
+        self.0.pools.send_replace(Pools::new());
+        self.0.lead.etcd.reset();
+    }
 }
 
 /// Why nothing is published.
@@ -94,6 +121,7 @@ impl Publishing<'_> {
         };
         let (etcd, mut handle) = begun;
         tracing::info!(term = self.term, pool = with.pool, "publishes");
+        let _known = Known::note(self, &with.pool, &etcd).await;
         let outcome = tokio::select! {
             outcome = follow(&mut handle) => outcome,
             () = self.look_after(&etcd, with) => Ok(()),

@@ -122,7 +122,9 @@ async fn of_leader(cluster: &Cluster, namespace: &str, holder: &str) -> Result<M
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let listed = call(pods.list(&ListParams::default().labels(SELECTOR))).await;
     let listed = listed.map_err(|failure| format!("{:#}", failure.explained(&cluster.address)))?;
-    let pod = listed.items.into_iter().find(|pod| pod.metadata.name.as_deref() == Some(holder));
+    // The holder is the pod's name, and what tells a restarted process from the one before.
+    let name = holder.rsplit_once('_').map_or(holder, |(name, _)| name);
+    let pod = listed.items.into_iter().find(|pod| pod.metadata.name.as_deref() == Some(name));
     let pod = pod.ok_or_else(|| format!("the leader {holder} is no pod of {namespace}"))?;
     let metrics = Metrics::of_pod(cluster, &pod).await;
     metrics.map_err(|failure| format!("{:#}", failure.explained(&cluster.address)))

@@ -27,6 +27,12 @@ pub struct PoolKey {
     pub key: [u8; KEY_BYTES],
 }
 
+impl From<[u8; KEY_BYTES]> for RootKey {
+    fn from(key: [u8; KEY_BYTES]) -> Self {
+        Self(key)
+    }
+}
+
 impl fmt::Debug for RootKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("RootKey")

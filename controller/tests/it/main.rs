@@ -1,5 +1,6 @@
 //! The controller as a whole: a real state directory, a real store, real threads.
 
+mod cluster;
 mod examples;
 mod folder;
 mod loops;

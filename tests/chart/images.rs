@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use tidegate_tests::programs;
+use tidegate_tests::programs::{run, tool};
 
 /// One image of every way they are made; the program in it is built already when all tests run.
 const IMAGES: [(&str, &str); 2] = [
@@ -15,12 +15,20 @@ const IMAGES: [(&str, &str); 2] = [
 
 #[test]
 fn packing_twice_gives_the_same_bytes() {
-    let [first, second] = [(); 2].map(|()| tempfile::tempdir().expect("a directory"));
+    let [programs, first, second] = [(); 3].map(|()| tempfile::tempdir().expect("a directory"));
+    // This test lies in target/<profile>/deps, the program beside that folder; a copy, lest it be built meanwhile.
+    let own = std::env::current_exe().expect("a path");
+    let program = own.ancestors().nth(2).expect("target/<profile>").join("tidegate-gateway");
+    match fs::copy(&program, programs.path().join("tidegate-gateway")) {
+        Ok(_) => {}
+        Err(missing) if std::env::var_os("CI").is_some() => panic!("{}: {missing}", program.display()),
+        Err(_) => return eprintln!("SKIPPED: not built yet; run: cargo build -p tidegate-gateway"),
+    }
     for directory in [&first, &second] {
-        let into = directory.path().to_string_lossy();
-        let mut arguments = vec!["--profile", "dev", "--into", &into];
+        let [from, into] = [&programs, directory].map(|directory| directory.path().to_string_lossy());
+        let mut arguments = vec!["--programs", &from, "--into", &into];
         arguments.extend(IMAGES.map(|(image, _)| image));
-        programs::tool("images", &arguments).unwrap_or_else(|error| panic!("{error}"));
+        tool("images", &arguments).unwrap_or_else(|error| panic!("{error}"));
     }
     for (image, name) in IMAGES {
         let archive = first.path().join(format!("{image}.tar"));
@@ -58,7 +66,7 @@ fn check(image: &Path, name: &str) {
         let libraries = root.join("lib/x86_64-linux-gnu");
         let mut command = Command::new(loader);
         command.arg("--library-path").arg(libraries).arg(program).arg("--version").env_clear();
-        let version = programs::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
+        let version = run(&mut command).unwrap_or_else(|error| panic!("{error}"));
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
         assert!(root.join("etc/ssl/certs/ca-certificates.crt").exists(), "{name} trusts nobody");
     }
@@ -71,13 +79,13 @@ fn blob(image: &Path, descriptor: &Value) -> std::path::PathBuf {
     let path = image.join("blobs/sha256").join(digest);
     let size = fs::metadata(&path).unwrap_or_else(|error| panic!("{digest}: {error}")).len();
     assert_eq!(descriptor["size"], size, "{digest}");
-    let sum = programs::run(Command::new("sha256sum").arg(&path)).unwrap_or_else(|error| panic!("{error}"));
+    let sum = run(Command::new("sha256sum").arg(&path)).unwrap_or_else(|error| panic!("{error}"));
     assert!(sum.starts_with(digest), "{sum}");
     path
 }
 
 fn unpack(archive: &Path, into: &Path) {
-    programs::run(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(into))
+    run(Command::new("tar").arg("-xf").arg(archive).arg("-C").arg(into))
         .unwrap_or_else(|error| panic!("{error}"));
 }
 

@@ -25,6 +25,19 @@ async fn whoever_comes_while_it_settles_is_served() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_is_cut_off_is_ready_for_as_long_as_sessions_go_on() {
+    let world = World::with_staleness_limits().await;
+    let ready = async || world.probe("/readyz").await.starts_with("HTTP/1.1 200 ").then_some(());
+    until(ready).await;
+    // Nobody may log in any more, but those who are logged in have nowhere else to go.
+    world.clock.advance(16 * 60);
+    until(ready).await;
+    world.clock.advance(60 * 60);
+    until(async || world.probe("/readyz").await.contains("cut off for too long").then_some(())).await;
+    assert!(world.probe("/healthz").await.starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
 async fn what_is_under_way_is_finished_and_what_is_idle_is_closed() {
     let mut world = World::start().await;
     let system = System::start().await;

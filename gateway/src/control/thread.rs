@@ -177,7 +177,14 @@ impl Progress {
             at: shared.clock.now(),
         };
         self.reports.send_replace(Some(Report { ack, sessions }));
-        health.applied(generation)
+        let news = health.applied(generation);
+        if news {
+            // The one instant that can be compared between processes of a machine; benches do.
+            let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+            let monotonic_ns = now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec);
+            tracing::debug!(%generation, monotonic_ns, "in force on every shard");
+        }
+        news
     }
 }
 

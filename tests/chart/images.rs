@@ -7,6 +7,8 @@ use std::process::Command;
 use serde_json::Value;
 use tidegate_tests::programs::{run, tool};
 
+use crate::settings::beside;
+
 /// One image of every way they are made; the program in it is built already when all tests run.
 const IMAGES: [(&str, &str); 2] = [
     ("gateway", concat!("docker.io/tidegate/gateway:", env!("CARGO_PKG_VERSION"))),
@@ -16,14 +18,9 @@ const IMAGES: [(&str, &str); 2] = [
 #[test]
 fn packing_twice_gives_the_same_bytes() {
     let [programs, first, second] = [(); 3].map(|()| tempfile::tempdir().expect("a directory"));
-    // This test lies in target/<profile>/deps, the program beside that folder; a copy, lest it be built meanwhile.
-    let own = std::env::current_exe().expect("a path");
-    let program = own.ancestors().nth(2).expect("target/<profile>").join("tidegate-gateway");
-    match fs::copy(&program, programs.path().join("tidegate-gateway")) {
-        Ok(_) => {}
-        Err(missing) if std::env::var_os("CI").is_some() => panic!("{}: {missing}", program.display()),
-        Err(_) => return eprintln!("SKIPPED: not built yet; run: cargo build -p tidegate-gateway"),
-    }
+    let Some(program) = beside("tidegate-gateway") else { return };
+    // A copy, lest it be built anew meanwhile.
+    fs::copy(&program, programs.path().join("tidegate-gateway")).expect("a copy");
     for directory in [&first, &second] {
         let [from, into] = [&programs, directory].map(|directory| directory.path().to_string_lossy());
         let mut arguments = vec!["--programs", &from, "--into", &into];

@@ -5,6 +5,7 @@
 
 mod images;
 mod rights;
+mod settings;
 mod values;
 
 use std::fs;

@@ -93,9 +93,20 @@ impl Cluster {
     pub(crate) fn apply_example(&self) {
         let folder = tree::root().join("examples/haikou");
         let folder = folder.to_str().expect("a path of letters");
-        let apply = ["apply", "--server-side", "--recursive", "--filename", folder];
+        let apply = ["apply", "--server-side", "--filename", folder];
         let applied = wait::until("the example is applied", READY, || self.plane.kubectl(&apply, ""));
         applied.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// The approvers' yes, under the rights the controller gave their groups.
+    pub(crate) fn approve(&self) -> Result<(), String> {
+        self.plane.script("examples/haikou/approve.sh").map(|_| ())
+    }
+
+    /// How many activation codes lie in a department's namespace.
+    pub(crate) fn activations(&self, namespace: &str) -> Result<usize, String> {
+        let text = self.plane.kubectl(&["--namespace", namespace, "get", "secrets", "--output=name"], "")?;
+        Ok(text.lines().filter(|line| line.contains("activation")).count())
     }
 
     /// The etcd of Tidegate, with the certificates the controller made for it.

@@ -81,6 +81,11 @@ fn publishes(cluster: &Cluster, first: &mut Controller) {
         assert_eq!(binding["roleRef"]["name"], "tidegate-approver");
         cluster.get_in("dept-sbj", "rolebinding", "tidegate-controller")
     });
+    eventually(first, "approvers approve", || cluster.approve());
+    eventually(first, "an activation code waits to be handed over", || {
+        let codes = cluster.activations("dept-sbj")?;
+        if codes == 0 { Err("none yet".to_owned()) } else { Ok(()) }
+    });
 }
 
 fn repairs(cluster: &Cluster, first: &mut Controller) {
@@ -91,7 +96,13 @@ fn repairs(cluster: &Cluster, first: &mut Controller) {
         let after = eventually(first, "a deleted Secret comes back", || cluster.get("secret", secret));
         assert!(data(after) == before, "{secret} came back as another one");
     }
-    cluster.kubectl(&["delete", "deployment", "tidegate-gateway-main", "--cascade=orphan"]);
+    cluster.kubectl(&[
+        "delete",
+        "deployment",
+        "tidegate-gateway-main",
+        "--cascade=background",
+        "--timeout=30s",
+    ]);
     eventually(first, "a deleted child comes back", || cluster.get("deployment", "tidegate-gateway-main"));
     let patch = r#"{"spec":{"ports":[{"port":443,"name":"https","targetPort":"elsewhere"}]}}"#;
     cluster.kubectl(&["patch", "service", "tidegate-gateway-main", "--type=merge", "--patch", patch]);

@@ -43,6 +43,8 @@ pub struct Reading {
     pub leaving: BTreeMap<ObjectKey, Uid>,
     /// Objects whose deletion would not wait yet, though it should.
     pub unheld: BTreeMap<ObjectKey, Uid>,
+    /// Accounts among the objects that are missing and not believed to be gone.
+    pub held_back: usize,
 }
 
 /// One object as it was found.

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub write_failures: IntCounterVec,
     /// Events that nobody read in time.
     pub events_dropped: IntCounter,
+    /// Accounts that are gone without having been deleted, too many at once to be believed.
+    pub held_back: IntGauge,
 }
 
 impl Metrics {
@@ -70,6 +72,10 @@ impl Metrics {
                 "tidegate_controller_events_dropped_total",
                 "Events for the terminal that nobody read in time.",
             )?,
+            held_back: IntGauge::new(
+                "tidegate_controller_accounts_held_back",
+                "Accounts gone without having been deleted, too many to be believed; still in force.",
+            )?,
         };
         registry.register(Box::new(metrics.publications.clone()))?;
         registry.register(Box::new(metrics.sequence.clone()))?;
@@ -79,6 +85,7 @@ impl Metrics {
         registry.register(Box::new(metrics.compile_problems.clone()))?;
         registry.register(Box::new(metrics.write_failures.clone()))?;
         registry.register(Box::new(metrics.events_dropped.clone()))?;
+        registry.register(Box::new(metrics.held_back.clone()))?;
         Ok(metrics)
     }
 }

@@ -55,7 +55,7 @@ enum Place {
     /// the process dies.
     Directory { _lock: File },
     /// In the namespace that the root is named after.
-    Cluster(Keep),
+    Cluster(Box<Keep>),
 }
 
 impl State {
@@ -81,7 +81,13 @@ impl State {
     /// found or made it. There is no directory then; [`Self::root`] is a name for messages only.
     #[must_use]
     pub fn in_cluster(keep: Keep, term: u64, root_key: RootKey, pool_keys: Vec<PoolKey>) -> Self {
-        Self { root: PathBuf::from(keep.namespace()), term, root_key, pool_keys, place: Place::Cluster(keep) }
+        Self {
+            root: PathBuf::from(keep.namespace()),
+            term,
+            root_key,
+            pool_keys,
+            place: Place::Cluster(Box::new(keep)),
+        }
     }
 
     /// Where the state of `folder` lies when nobody says otherwise:

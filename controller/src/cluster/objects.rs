@@ -11,7 +11,6 @@ mod inventory;
 
 use std::collections::BTreeMap;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,7 +63,6 @@ pub struct Objects {
 #[derive(Debug, Default)]
 pub struct Health {
     troubles: Mutex<BTreeMap<&'static str, (Instant, String)>>,
-    held_back: AtomicUsize,
 }
 
 impl Health {
@@ -74,13 +72,6 @@ impl Health {
         let troubles = self.troubles.lock().unwrap_or_else(PoisonError::into_inner);
         let lasting = troubles.iter().filter(|(_, (at, _))| at.elapsed() < TROUBLE);
         lasting.map(|(what, (_, why))| format!("cannot watch {what}: {why}")).collect()
-    }
-
-    /// Accounts that are gone without having been deleted, too many at once to be believed: they stay
-    /// in force until the controller is started anew or they come back. See [`Objects`].
-    #[must_use]
-    pub fn held_back(&self) -> usize {
-        self.held_back.load(Ordering::Relaxed)
     }
 
     fn trouble(&self, what: &'static str, why: String) {
@@ -115,7 +106,6 @@ pub async fn watch(client: Client, namespace: &str, health: Arc<Health>) -> Obje
         }
     };
     let (sender, readings) = watch::channel(Arc::new(first));
-    let watched = Arc::clone(&health);
     worker.spawn(async move {
         while let Some((source, event)) = received.recv().await {
             inventory.take(source, event);
@@ -123,7 +113,6 @@ pub async fn watch(client: Client, namespace: &str, health: Arc<Health>) -> Obje
             while let Ok((source, event)) = received.try_recv() {
                 inventory.take(source, event);
             }
-            watched.held_back.store(inventory.held_back(), Ordering::Relaxed);
             if let Some(reading) = inventory.reading() {
                 sender.send_replace(Arc::new(reading));
             }

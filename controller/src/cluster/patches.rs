@@ -168,11 +168,10 @@ async fn apply(client: Client, target: &Target, body: &Value) -> Result<(), Call
     };
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let body = Patch::Apply(body);
-    let applied = match target.aspect {
+    match target.aspect {
         Aspect::Finalizers => call(api.patch_metadata(&target.key.name, &parameters, &body)).await.map(drop),
         Aspect::Status => call(api.patch_status(&target.key.name, &parameters, &body)).await.map(drop),
-    };
-    applied
+    }
 }
 
 /// A kind as the API server knows it.

@@ -141,6 +141,7 @@ impl<S: Store> Controller<S> {
 
     async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<Timestamp, Unfinished> {
         self.ledger.recall(reading);
+        self.metrics.held_back.set(i64::try_from(reading.held_back).unwrap_or(i64::MAX));
         for (key, uid) in &reading.unheld {
             self.state.hold(key, uid);
         }

@@ -101,11 +101,6 @@ impl Inventory {
         }
     }
 
-    /// Accounts that are missing and held back.
-    pub(super) fn held_back(&self) -> usize {
-        self.held_back.len()
-    }
-
     /// Takes note of what a watch said.
     pub(super) fn take(&mut self, source: Source, event: Event<Raw>) {
         let changed = match source {
@@ -147,9 +142,6 @@ impl Inventory {
         let doubted = |seen: &Seen| kind == ObjectKind::VpnUser && !seen.deleting;
         let (changed, missing) = listing.take(event, seen, Seen::same, doubted);
         if let Some(missing) = missing {
-            if missing.is_empty() && !self.held_back.is_empty() && kind == ObjectKind::VpnUser {
-                tracing::info!("the accounts that were held back are there again, or gone for good");
-            }
             if kind == ObjectKind::VpnUser {
                 if !missing.is_empty() {
                     tracing::error!(
@@ -179,7 +171,11 @@ impl Inventory {
         }
         self.changed = false;
         self.share_config_maps();
-        let mut reading = Reading { config_maps: Arc::clone(&self.last_config_maps), ..Reading::default() };
+        let mut reading = Reading {
+            config_maps: Arc::clone(&self.last_config_maps),
+            held_back: self.held_back.len(),
+            ..Reading::default()
+        };
         for (key, seen) in self.objects.values().flat_map(|listing| &listing.there) {
             if seen.deleting {
                 if let Some(uid) = seen.uid.clone().filter(|_| seen.held) {

@@ -123,6 +123,10 @@ impl Site {
         let pool_key = PoolKey { kid: 1, key: [1; 32] };
         let state = Arc::new(State::in_cluster(keep, self.term, RootKey::from([2; 32]), vec![pool_key]));
         let store = Embedded::open(&self.files.path().join("store.redb"), self.term).unwrap();
+        // A cluster's store knows what gateways reported before; this one has to be told.
+        for name in &self.gateways {
+            report(&store, name).await;
+        }
         let objects = tokio::time::timeout(DEADLINE, objects::watch(client, SYSTEM, Arc::default())).await;
         let objects = objects.expect("everything is listed");
         let metrics = Metrics::register(&Registry::new()).unwrap();

@@ -99,7 +99,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         pools,
     };
     let candidate = Candidate::new(Api::namespaced(client, &namespace), holder);
-    take_turns(&leader, &candidate, &mut signals).await;
+    Box::pin(take_turns(&leader, &candidate, &mut signals)).await;
     endpoint.abort();
     tracing::info!("ended");
     Ok(())
@@ -123,7 +123,7 @@ async fn take_turns(leader: &Leader, candidate: &Candidate, signals: &mut Signal
         };
         tracing::info!(transitions = held.transitions(), "leads");
         leader.lead.leader.set(1);
-        let ended = lead(leader, held, signals).await;
+        let ended = Box::pin(lead(leader, held, signals)).await;
         leader.lead.leader.set(0);
         if ended {
             return;

@@ -1,8 +1,12 @@
 //! What the controller counts. Labels come from closed sets, never from names of people or objects.
 
+use std::collections::BTreeMap;
+
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+
+use crate::status::{ConditionType, ObjectStatus, Truth};
 
 /// The controller's metrics, registered once.
 #[derive(Clone, Debug)]
@@ -25,6 +29,12 @@ pub struct Metrics {
     pub events_dropped: IntCounter,
     /// Accounts that are gone without having been deleted, too many at once to be believed.
     pub held_back: IntGauge,
+    /// Conditions by `kind`, `type` and `status`.
+    pub conditions: IntGaugeVec,
+    /// Publications that are not in force on every gateway yet.
+    pub in_flight: IntGauge,
+    /// Seconds from a publication until every gateway has it in force.
+    pub propagation_seconds: Histogram,
 }
 
 impl Metrics {
@@ -76,6 +86,24 @@ impl Metrics {
                 "tidegate_controller_accounts_held_back",
                 "Accounts gone without having been deleted, too many to be believed; still in force.",
             )?,
+            conditions: IntGaugeVec::new(
+                Opts::new(
+                    "tidegate_controller_conditions",
+                    "Conditions of objects by kind, type and status.",
+                ),
+                &["kind", "type", "status"],
+            )?,
+            in_flight: IntGauge::new(
+                "tidegate_controller_publications_in_flight",
+                "Publications that are not in force on every gateway yet.",
+            )?,
+            propagation_seconds: Histogram::with_opts(
+                HistogramOpts::new(
+                    "tidegate_controller_propagation_seconds",
+                    "Seconds from a publication until every gateway has it in force.",
+                )
+                .buckets(vec![0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 5.0, 30.0]),
+            )?,
         };
         registry.register(Box::new(metrics.publications.clone()))?;
         registry.register(Box::new(metrics.sequence.clone()))?;
@@ -86,6 +114,24 @@ impl Metrics {
         registry.register(Box::new(metrics.write_failures.clone()))?;
         registry.register(Box::new(metrics.events_dropped.clone()))?;
         registry.register(Box::new(metrics.held_back.clone()))?;
+        registry.register(Box::new(metrics.conditions.clone()))?;
+        registry.register(Box::new(metrics.in_flight.clone()))?;
+        registry.register(Box::new(metrics.propagation_seconds.clone()))?;
         Ok(metrics)
+    }
+
+    /// Counts the conditions of every object there is.
+    pub fn count_conditions(&self, statuses: &[ObjectStatus]) {
+        let mut counts: BTreeMap<(&'static str, ConditionType, Truth), i64> = BTreeMap::new();
+        for status in statuses {
+            for condition in &status.conditions {
+                let count = counts.entry((status.key.kind.as_str(), condition.r#type, condition.status));
+                *count.or_default() += 1;
+            }
+        }
+        self.conditions.reset();
+        for ((kind, of, truth), count) in counts {
+            self.conditions.with_label_values(&[kind, of.as_str(), truth.as_str()]).set(count);
+        }
     }
 }

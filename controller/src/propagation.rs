@@ -1,6 +1,7 @@
 //! Whether what an object says is in force on every gateway that is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use tidegate_core::{DepartmentCode, Generation, Timestamp, Uid};
 use tidegate_store::Report;
@@ -13,6 +14,9 @@ const SILENT_S: i64 = 30;
 
 /// Names of gateways a message lists.
 const NAMES_MAX: usize = 5;
+
+/// Most publications whose way to the gateways is followed.
+const IN_FLIGHT_MAX: usize = 256;
 
 /// Which publication first said what an object says now.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,40 @@ impl Stamps {
     #[must_use]
     pub fn of(&self, key: &ObjectKey, generation: i64) -> Option<Generation> {
         self.by_key.get(key).filter(|stamp| stamp.0 == generation).map(|stamp| stamp.1)
+    }
+}
+
+/// Publications that are not in force everywhere yet, and when they were made.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight {
+    made: VecDeque<(Generation, Instant)>,
+}
+
+impl InFlight {
+    /// Notes a publication; the oldest is forgotten when too many wait.
+    pub fn published(&mut self, generation: Generation, now: Instant) {
+        if self.made.len() >= IN_FLIGHT_MAX {
+            self.made.pop_front();
+        }
+        self.made.push_back((generation, now));
+    }
+
+    /// How long each publication took that every gateway has by now.
+    pub fn arrived(&mut self, reports: &[Report], now: Instant) -> Vec<Duration> {
+        let Some(slowest) = reports.iter().map(|report| report.ack.generation).min() else {
+            return Vec::new();
+        };
+        let mut took = Vec::new();
+        while let Some((_, made)) = self.made.pop_front_if(|(generation, _)| *generation <= slowest) {
+            took.push(now.saturating_duration_since(made));
+        }
+        took
+    }
+
+    /// How many still wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.made.len()
     }
 }
 
@@ -167,6 +205,23 @@ mod tests {
         let silent = report("b", 4, NOW.plus(-SILENT_S - 1));
         assert_eq!(reason(&[one.clone(), silent]), (Truth::Unknown, "GatewayUnreachable"));
         assert_eq!(judge(&[one], None, None, NOW).1, "NotPublished");
+    }
+
+    #[test]
+    fn a_publication_has_arrived_with_the_slowest_gateway() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut way = InFlight::default();
+        way.published(generation(1), at(0));
+        way.published(generation(2), at(1));
+        assert!(way.arrived(&[], at(2)).is_empty());
+        assert_eq!(way.arrived(&[report("a", 2, NOW), report("b", 1, NOW)], at(3)), [Duration::from_secs(3)]);
+        assert_eq!(way.waiting(), 1);
+        assert_eq!(way.arrived(&[report("a", 2, NOW), report("b", 2, NOW)], at(4)), [Duration::from_secs(3)]);
+        for sequence in 0..2 * IN_FLIGHT_MAX as u64 {
+            way.published(generation(sequence), start);
+        }
+        assert_eq!(way.waiting(), IN_FLIGHT_MAX);
     }
 
     #[test]

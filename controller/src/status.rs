@@ -42,8 +42,23 @@ pub enum ConditionType {
     Ready,
 }
 
+impl ConditionType {
+    /// Its name, as objects carry it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Approved => "Approved",
+            Self::ReviewCurrent => "ReviewCurrent",
+            Self::Compiled => "Compiled",
+            Self::Propagated => "Propagated",
+            Self::Ready => "Ready",
+        }
+    }
+}
+
 /// Whether a condition holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Truth {
     /// It holds.
     True,
@@ -51,6 +66,18 @@ pub enum Truth {
     False,
     /// It cannot be said.
     Unknown,
+}
+
+impl Truth {
+    /// Its name, as objects carry it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
 }
 
 /// One condition, in the form Kubernetes gives them.

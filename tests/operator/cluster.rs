@@ -57,6 +57,12 @@ impl Cluster {
         self.plane.kubectl(&in_namespace, "").unwrap_or_else(|error| panic!("{arguments:?}: {error}"))
     }
 
+    /// Applies an object as the administrator.
+    pub(crate) fn apply(&self, object: &Value) {
+        let applied = self.plane.kubectl(&["apply", "--server-side", "--filename=-"], &object.to_string());
+        applied.unwrap_or_else(|error| panic!("{error}"));
+    }
+
     /// An object of the controller's namespace.
     pub(crate) fn get(&self, kind: &str, name: &str) -> Result<Value, String> {
         self.get_in(NAMESPACE, kind, name)

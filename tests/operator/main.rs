@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cluster::Cluster;
 use program::Controller;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tidegate_tests::wait;
 
 /// No step takes longer.
@@ -27,6 +27,7 @@ fn the_controller_on_a_real_api_server() {
     publishes(&cluster, &mut first);
     repairs(&cluster, &mut first);
     scales(&cluster, &mut first);
+    refuses_a_second_pool(&cluster, &mut first);
     hands_over(&cluster, first, second);
 }
 
@@ -137,6 +138,25 @@ fn scales(cluster: &Cluster, first: &mut Controller) {
             Err(_) => Ok(()),
         }
     });
+}
+
+fn refuses_a_second_pool(cluster: &Cluster, first: &mut Controller) {
+    cluster.apply(&json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "VpnGateway",
+        "metadata": {"name": "branch", "namespace": "tidegate-system"},
+        "spec": {"hosts": ["branch.example.org"]},
+    }));
+    eventually(first, "the second pool is told that there is one", || {
+        let gateway = cluster.get("vgw", "branch")?;
+        let conditions = gateway["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let accepted = conditions.iter().find(|condition| condition["type"] == "Accepted");
+        match accepted {
+            Some(accepted) if accepted["reason"] == "NotYetSupported" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    assert!(cluster.get("deployment", "tidegate-gateway-branch").is_err());
+    cluster.kubectl(&["delete", "vgw", "branch", "--timeout=30s"]);
 }
 
 fn hands_over(cluster: &Cluster, first: Controller, mut second: Controller) {

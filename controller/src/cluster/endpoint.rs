@@ -42,7 +42,7 @@ pub async fn serve(listener: TcpListener, registry: Registry, health: Health, ad
                 let (registry, health, admin) = (&registry, &health, &admin);
                 async move {
                     Ok::<_, Infallible>(if serves(request.uri().path()) {
-                        admin.answer(&request).await
+                        Box::pin(admin.answer(&request)).await
                     } else {
                         answer(&request, registry, health)
                     })

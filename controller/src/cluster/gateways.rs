@@ -105,7 +105,8 @@ impl Gateways {
         let authority = self.etcd_authority().await?;
         let etcd = self.etcd_secrets(authority.as_ref()).await?;
         let gateways = self.gateways().await?;
-        let served = served(&gateways).map(str::to_owned).unwrap_or_else(|| MAIN.to_owned());
+        let names = gateways.iter().filter_map(|gateway| gateway.metadata.name.as_deref());
+        let served = served(names).unwrap_or(MAIN).to_owned();
 
         let mut ring = None;
         let mut troubled = BTreeSet::new();
@@ -166,8 +167,11 @@ impl Gateways {
         let api: Api<VpnGateway> = Api::namespaced(self.client.clone(), &self.namespace);
         let failed = |error| RoundError::Call("VpnGateways".into(), error);
         let list = call(api.list(&ListParams::default().limit(POOLS_MAX))).await.map_err(failed)?;
-        if !list.items.is_empty() {
-            return Ok(list.items);
+        let (mut gateways, going): (Vec<_>, Vec<_>) =
+            list.items.into_iter().partition(|gateway| gateway.metadata.deletion_timestamp.is_none());
+        gateways.sort_by(|one, other| one.metadata.name.cmp(&other.metadata.name));
+        if !gateways.is_empty() || !going.is_empty() {
+            return Ok(gateways);
         }
         let metadata =
             ObjectMeta { name: Some(MAIN.into()), labels: Some(labels::managed()), ..ObjectMeta::default() };
@@ -258,11 +262,8 @@ impl Gateways {
 
 /// The pool that is published to: `main`, else the first by name.
 #[must_use]
-pub fn served(gateways: &[VpnGateway]) -> Option<&str> {
-    let mut names: Vec<&str> =
-        gateways.iter().filter_map(|gateway| gateway.metadata.name.as_deref()).collect();
-    names.sort_unstable_by_key(|name| (*name != MAIN, *name));
-    names.first().copied()
+pub fn served<'a>(names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    names.min_by_key(|name| (*name != MAIN, *name))
 }
 
 fn client_leaf(common_name: String) -> Leaf {
@@ -280,9 +281,8 @@ mod tests {
 
     #[test]
     fn main_is_served_before_any_other() {
-        let gateway = |name: &str| VpnGateway::new(name, Default::default());
-        assert_eq!(served(&[]), None);
-        assert_eq!(served(&[gateway("b"), gateway("a")]), Some("a"));
-        assert_eq!(served(&[gateway("a"), gateway("main")]), Some("main"));
+        assert_eq!(served([].into_iter()), None);
+        assert_eq!(served(["b", "a"].into_iter()), Some("a"));
+        assert_eq!(served(["a", "main"].into_iter()), Some("main"));
     }
 }

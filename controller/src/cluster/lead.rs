@@ -206,6 +206,14 @@ impl Leader {
         }
     }
 
+    /// A term of its own for this takeover.
+    async fn raise(&self, floor: u64) -> Result<u64, String> {
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        let raised = term::raise(&maps, floor).await.map_err(|error| error.to_string())?;
+        tracing::info!(term = raised.number, "takes over");
+        Ok(raised.number)
+    }
+
     async fn publishing(
         &self,
         shared: &Shared,
@@ -214,7 +222,8 @@ impl Leader {
     ) {
         let mut prepared = shared.prepared.subscribe();
         let mut told = None;
-        // A store that knows a larger term than Kubernetes raises the next one above it.
+        // Raised once for every takeover; again only for a store that knows a larger one than Kubernetes.
+        let mut term = None;
         let mut floor = 0;
         while !*stopping.borrow() {
             let now = tokio::select! {
@@ -222,9 +231,12 @@ impl Leader {
                 _ = stopping.wait_for(|stop| *stop) => return,
             };
             let Ok(Some(with)) = now else { return };
+            let mut next = false;
             let outcome = async {
-                let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-                let term = term::raise(&maps, floor).await.map_err(|error| error.to_string())?;
+                let term = match term {
+                    Some(term) => term,
+                    None => *term.insert(self.raise(floor).await?),
+                };
                 let publishing = Publishing {
                     client: &self.client,
                     namespace: &self.namespace,
@@ -233,16 +245,21 @@ impl Leader {
                     lead: &self.lead,
                     pools: &self.pools,
                     sessions: &shared.sessions,
-                    term: term.number,
+                    term,
                 };
-                self.lead.term.set(i64::try_from(term.number).unwrap_or(i64::MAX));
+                self.lead.term.set(i64::try_from(term).unwrap_or(i64::MAX));
                 let run = publishing.run(&with, readings.clone(), prepared.clone(), stopping.clone());
-                run.await.map_err(|error| {
-                    floor = error.newer_term().unwrap_or(floor);
+                Box::pin(run).await.map_err(|error| {
+                    if let Some(newer) = error.newer_term() {
+                        (floor, next) = (newer, true);
+                    }
                     error.to_string()
                 })
             };
-            let outcome: Result<(), String> = outcome.await;
+            let outcome: Result<(), String> = Box::pin(outcome).await;
+            if next {
+                term = None;
+            }
             self.lead.term.set(0);
             match outcome {
                 Ok(()) => told = None,

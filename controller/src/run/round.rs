@@ -21,7 +21,7 @@ use crate::last_good::LastGood;
 use crate::metrics::Metrics;
 use crate::objects::{ObjectKey, ObjectKind};
 use crate::people::{self, People};
-use crate::propagation::{Departures, Stamps, judge};
+use crate::propagation::{Departures, InFlight, Stamps, judge};
 use crate::publish::{Published, losses};
 use crate::rules::Compiler;
 use crate::state::{State, StateError};
@@ -44,6 +44,7 @@ pub(super) struct Controller<S> {
     compiler: Compiler,
     published: Published,
     stamps: Stamps,
+    in_flight: InFlight,
     departures: Departures,
     statuses: Vec<ObjectStatus>,
     slips: Slips,
@@ -108,6 +109,7 @@ impl<S: Store> Controller<S> {
             compiler: Compiler::default(),
             published,
             stamps: Stamps::default(),
+            in_flight: InFlight::default(),
             departures: Departures::default(),
             statuses: Vec::new(),
             slips,
@@ -242,6 +244,7 @@ impl<S: Store> Controller<S> {
                 })
                 .collect();
             self.metrics.publications.inc();
+            self.in_flight.published(generation, std::time::Instant::now());
             self.metrics.sequence.set(i64::try_from(generation.sequence).unwrap_or(i64::MAX));
             self.teller.published(generation, departments, publication.platform.is_some());
         }
@@ -362,6 +365,10 @@ impl<S: Store> Controller<S> {
             }
         };
         let now = crate::time::now();
+        for took in self.in_flight.arrived(&reports, std::time::Instant::now()) {
+            self.metrics.propagation_seconds.observe(took.as_secs_f64());
+        }
+        self.metrics.in_flight.set(i64::try_from(self.in_flight.waiting()).unwrap_or(i64::MAX));
         let mut again = REPORTS_POLL;
         for status in &mut self.statuses {
             let (truth, reason, message) = if status.is(ConditionType::Accepted) {
@@ -378,6 +385,7 @@ impl<S: Store> Controller<S> {
             status.set(ConditionType::Propagated, truth, reason, message);
             status.sum_up();
         }
+        self.metrics.count_conditions(&self.statuses);
         for (key, uid) in self.departures.in_force(&reports) {
             self.state.let_go(&key, &uid);
         }

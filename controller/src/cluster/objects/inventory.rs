@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use tidegate_core::{Code, Source as Identity, Uid};
 use tidegate_crd::{API_VERSION, Violation};
 
+use super::super::gateways::served;
 use super::super::raw::Raw;
 use super::super::{finalizers, labels, status};
 use crate::folder::OBJECTS_MAX;
@@ -141,17 +142,17 @@ impl Inventory {
         // A deletion that was seen begins with its timestamp.
         let doubted = |seen: &Seen| kind == ObjectKind::VpnUser && !seen.deleting;
         let (changed, missing) = listing.take(event, seen, Seen::same, doubted);
-        if let Some(missing) = missing {
-            if kind == ObjectKind::VpnUser {
-                if !missing.is_empty() {
-                    tracing::error!(
-                        accounts = missing.len(),
-                        "these accounts are gone without having been deleted; they stay in force until they \
-                         come back or the controller is started anew"
-                    );
-                }
-                self.held_back = missing;
+        if let Some(missing) = missing
+            && kind == ObjectKind::VpnUser
+        {
+            if !missing.is_empty() {
+                tracing::error!(
+                    accounts = missing.len(),
+                    "these accounts are gone without having been deleted; they stay in force until they come \
+                     back or the controller is started anew"
+                );
             }
+            self.held_back = missing;
         }
         if !self.held_back.is_empty()
             && let Some(listing) = self.objects.get(&ObjectKind::VpnUser)
@@ -215,17 +216,30 @@ impl Inventory {
         department_of(namespace).zip(label).is_some_and(|(code, label)| code.as_str() == &**label)
     }
 
+    /// The pool that is published to.
+    fn served_pool(&self) -> Option<&str> {
+        let listing = self.objects.get(&ObjectKind::VpnGateway)?;
+        let ours = listing.there.iter().filter(|(key, seen)| *key.namespace == *self.home && !seen.deleting);
+        served(ours.map(|(key, _)| &*key.name))
+    }
+
     /// Why an object counts for nothing where it lies.
     fn misplaced(&self, key: &ObjectKey) -> Option<Violation> {
         let namespace = &*key.namespace;
         match key.kind {
             ObjectKind::Department | ObjectKind::ClusterAccessPolicy => None,
-            ObjectKind::VpnGateway => (*namespace != *self.home).then(|| {
+            ObjectKind::VpnGateway if *namespace != *self.home => {
                 let message =
                     format!("a VpnGateway counts only in the controller's namespace, not in {namespace}");
                 let fix = format!("write {}", self.home);
-                Violation::new("metadata.namespace", Code::WrongNamespace, message, fix)
-            }),
+                Some(Violation::new("metadata.namespace", Code::WrongNamespace, message, fix))
+            }
+            ObjectKind::VpnGateway => {
+                let served = self.served_pool().filter(|served| **served != *key.name)?;
+                let message = format!("there is one pool so far, and it is {served}");
+                let fix = format!("remove this VpnGateway, or put what it says into {served}");
+                Some(Violation::new("metadata.name", Code::NotYetSupported, message, fix))
+            }
             ObjectKind::VpnUser
             | ObjectKind::Resource
             | ObjectKind::AccessPolicy

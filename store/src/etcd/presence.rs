@@ -225,9 +225,20 @@ impl Shared {
         publish::write(self, term, operations).await.map(drop)
     }
 
-    /// Leaves in order: what hangs on the lease goes at once.
+    /// Leaves in order: what hangs on the lease goes at once, and a gateway takes its word back, so that nobody
+    /// waits for it.
     pub(super) async fn disappear(&self) {
-        let lease = self.presence.state.lock().await.lease.take();
+        let mut state = self.presence.state.lock().await;
+        let lease = state.lease.take();
+        let known = std::mem::take(&mut state.gateways);
+        drop(state);
+        if matches!(self.role, EtcdRole::Gateway { .. }) && !known.is_empty() {
+            let words = known.keys().map(|gateway| TxnOp::delete(self.keys.ack(gateway), None)).collect();
+            let taken_back = self.link.step(Vec::new(), words, Vec::new());
+            if let Ok(Err(error)) = tokio::time::timeout(crate::CALL_DEADLINE, taken_back).await {
+                tracing::debug!(%error, "the controller finds out by itself that this gateway is gone");
+            }
+        }
         if let Some(lease) = lease {
             let revoke = async { self.link.client.lease_client().revoke(lease).await };
             if let Ok(Err(error)) = tokio::time::timeout(crate::CALL_DEADLINE, revoke).await {

@@ -80,12 +80,20 @@ async fn a_gateway_that_went_away_is_gone_and_can_be_forgotten() {
         store.report(tidegate_store::Report { ack, sessions: Vec::new() }).await.expect("report");
     }
     assert!(pen.gone().await.expect("gone").is_empty());
-    second.close().await;
-    assert_eq!(pen.gone().await.expect("gone"), [GatewayId("g2".into())]);
+    // As killed: nobody renews its lease any more.
+    drop(second);
+    let gone = async {
+        while pen.gone().await.expect("gone") != [GatewayId("g2".into())] {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("its lease runs out");
     assert_eq!(pen.reports().await.expect("reports").len(), 2, "it is missed");
     pen.forget(&GatewayId("g2".into())).await.expect("forget");
     assert_eq!(pen.reports().await.expect("reports").len(), 1);
     assert!(first.forget(&GatewayId("g1".into())).await.is_err(), "gateways forget nobody");
+    first.close().await;
+    assert!(pen.reports().await.expect("reports").is_empty(), "who leaves in order is not missed");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,9 @@
 //! Server-side applies that are made in due course: the newest of each object's aspects, a few at a time.
 //!
 //! What fails is tried again, in the end of the line, so that one object that cannot be written holds up
-//! no other. What is about an object that is gone, or is another by now, is dropped.
+//! no other. What is about an object that is gone, or is another by now, is dropped. The API server
+//! calls it a conflict alike when the object is another and when somebody else was faster, so a conflict
+//! is dropped only when it lasts.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +29,12 @@ const UNANSWERED: Duration = Duration::from_secs(1);
 
 /// When the API server refused, this much later.
 const REFUSED: Duration = Duration::from_secs(20);
+
+/// When there was a conflict, this much later.
+const CONFLICT: Duration = Duration::from_millis(200);
+
+/// As many conflicts in a row are about another object.
+const CONFLICTS_MAX: u8 = 5;
 
 /// Which part of an object is applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,9 +66,22 @@ struct Line {
     longer: Notify,
 }
 
+#[derive(Clone, Debug)]
+struct Body {
+    value: Arc<Value>,
+    /// Conflicts in a row so far.
+    conflicts: u8,
+}
+
+impl Body {
+    fn new(value: Value) -> Self {
+        Self { value: Arc::new(value), conflicts: 0 }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
-    bodies: BTreeMap<Target, Arc<Value>>,
+    bodies: BTreeMap<Target, Body>,
     order: VecDeque<Target>,
     /// Those under way or resting after a failure; a newer body waits until they are done.
     busy: BTreeSet<Target>,
@@ -77,7 +98,7 @@ impl Patches {
     /// Applies `body` as soon as its turn comes; an earlier one that still waits is not applied any more.
     pub(super) fn push(&self, target: Target, body: Value) {
         let mut waiting = self.line.lock();
-        if waiting.bodies.insert(target.clone(), Arc::new(body)).is_none() {
+        if waiting.bodies.insert(target.clone(), Body::new(body)).is_none() {
             waiting.order.push_back(target);
         }
         drop(waiting);
@@ -98,7 +119,7 @@ impl Line {
 
 impl Waiting {
     /// The next whose turn it is.
-    fn next(&mut self) -> Option<(Target, Arc<Value>)> {
+    fn next(&mut self) -> Option<(Target, Body)> {
         for _ in 0..self.order.len() {
             let target = self.order.pop_front()?;
             if self.busy.contains(&target) {
@@ -112,7 +133,7 @@ impl Waiting {
     }
 
     /// Ends a turn; what failed waits again unless there is something newer.
-    fn done(&mut self, target: Target, failed: Option<Arc<Value>>) {
+    fn done(&mut self, target: Target, failed: Option<Body>) {
         self.busy.remove(&target);
         if let Some(body) = failed
             && !self.bodies.contains_key(&target)
@@ -125,38 +146,51 @@ impl Waiting {
 
 async fn work(line: Arc<Line>, client: Client) {
     let mut running = JoinSet::new();
-    let mut resting: JoinSet<(Target, Option<Arc<Value>>)> = JoinSet::new();
+    let mut resting: JoinSet<(Target, Body)> = JoinSet::new();
     loop {
         while running.len() < AT_ONCE {
             let Some((target, body)) = line.lock().next() else { break };
             let client = client.clone();
             running.spawn(async move {
-                let outcome = apply(client, &target, &body).await;
+                let outcome = apply(client, &target, &body.value).await;
                 (target, body, outcome)
             });
         }
         tokio::select! {
             () = line.longer.notified(), if running.len() < AT_ONCE => {}
             Some(Ok((target, failed))) = resting.join_next(), if !resting.is_empty() => {
-                line.lock().done(target, failed);
+                line.lock().done(target, Some(failed));
             }
             Some(Ok((target, body, outcome))) = running.join_next(), if !running.is_empty() => match outcome {
                 Ok(()) => line.lock().done(target, None),
-                Err(error) if error.is_missing() || error.is_conflict() => {
-                    tracing::debug!(object = %target.key, %error, "nothing to apply to");
-                    line.lock().done(target, None);
-                }
-                Err(error) => {
-                    let rest = if matches!(error, CallError::Unanswered(_)) { UNANSWERED } else { REFUSED };
-                    tracing::warn!(object = %target.key, aspect = ?target.aspect, %error, "cannot apply");
-                    resting.spawn(async move {
-                        tokio::time::sleep(rest).await;
-                        (target, Some(body))
-                    });
-                }
+                Err(error) => match rest(&error, &body) {
+                    Some((rest, body)) => {
+                        if rest == REFUSED {
+                            tracing::warn!(object = %target.key, aspect = ?target.aspect, %error, "not applied");
+                        }
+                        resting.spawn(async move {
+                            tokio::time::sleep(rest).await;
+                            (target, body)
+                        });
+                    }
+                    None => line.lock().done(target, None),
+                },
             },
         }
     }
+}
+
+/// How long to wait before the next attempt, if there is to be one.
+fn rest(error: &CallError, body: &Body) -> Option<(Duration, Body)> {
+    if error.is_missing() {
+        return None;
+    }
+    if error.is_conflict() {
+        let conflicts = body.conflicts + 1;
+        return (conflicts < CONFLICTS_MAX).then(|| (CONFLICT, Body { conflicts, ..body.clone() }));
+    }
+    let rest = if matches!(error, CallError::Unanswered(_)) { UNANSWERED } else { REFUSED };
+    Some((rest, Body { conflicts: 0, ..body.clone() }))
 }
 
 async fn apply(client: Client, target: &Target, body: &Value) -> Result<(), CallError> {
@@ -190,13 +224,13 @@ mod tests {
     }
 
     fn push(waiting: &mut Waiting, name: &str, body: i64) {
-        if waiting.bodies.insert(target(name), Arc::new(json!(body))).is_none() {
+        if waiting.bodies.insert(target(name), Body::new(json!(body))).is_none() {
             waiting.order.push_back(target(name));
         }
     }
 
     fn next(waiting: &mut Waiting) -> Option<(Target, i64)> {
-        waiting.next().map(|(target, body)| (target, body.as_i64().unwrap()))
+        waiting.next().map(|(target, body)| (target, body.value.as_i64().unwrap()))
     }
 
     #[test]
@@ -226,6 +260,19 @@ mod tests {
         push(&mut waiting, "a", 3);
         waiting.done(first, Some(body));
         assert_eq!(next(&mut waiting), Some((target("a"), 3)));
+    }
+
+    #[test]
+    fn a_conflict_that_lasts_is_about_another_object() {
+        let conflict = CallError::Refused { code: 409, reason: String::new(), message: String::new() };
+        let mut body = Body::new(json!(1));
+        let mut attempts = 1;
+        while let Some((_, next)) = rest(&conflict, &body) {
+            (body, attempts) = (next, attempts + 1);
+        }
+        assert_eq!(attempts, CONFLICTS_MAX);
+        let unanswered = CallError::Unanswered(String::new());
+        assert_eq!(rest(&unanswered, &body).unwrap().1.conflicts, 0);
     }
 
     #[test]

@@ -304,6 +304,24 @@ impl Site {
         list.lines().filter_map(|line| line.split_once('/')).map(|(_, name)| name.to_owned()).collect()
     }
 
+    /// The objects of a kind that are neither refused for good nor in force everywhere.
+    pub(crate) fn unsaid(&self, kind: &str) -> Vec<String> {
+        let list: Value =
+            serde_json::from_str(&self.kubectl(&["get", kind, "--all-namespaces", "--output=json"])).unwrap();
+        let is = |object: &Value, wanted: &str, status: &str| {
+            let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+            conditions.into_iter().flatten().any(|one| one["type"] == wanted && one["status"] == status)
+        };
+        let items = list["items"].as_array().cloned().unwrap_or_default();
+        let refused = ["stray"];
+        items
+            .iter()
+            .filter(|object| !is(object, "Propagated", "True"))
+            .map(|object| format!("{} {}", text(object, "/metadata/name"), object["status"]))
+            .filter(|object| !refused.iter().any(|name| object.starts_with(name)))
+            .collect()
+    }
+
     /// The version of every object of a kind.
     pub(crate) fn versions(&self, kind: &str) -> Vec<String> {
         let columns = "--output=custom-columns=N:.metadata.name,V:.metadata.resourceVersion";

@@ -77,6 +77,23 @@ impl Cluster {
         serde_json::from_str(&text).map_err(|error| error.to_string())
     }
 
+    /// A value of a Secret.
+    pub(crate) fn secret(&self, name: &str, key: &str) -> Vec<u8> {
+        let secret = self.get("secret", name).unwrap_or_else(|error| panic!("{error}"));
+        let text = secret["data"][key].as_str().unwrap_or_else(|| panic!("{name} has no {key}"));
+        base64(text).unwrap_or_else(|| panic!("{name}: {key} is no Base64"))
+    }
+
+    /// A condition of the pool: status, reason and message in one text.
+    pub(crate) fn condition(&self, kind: &str) -> Result<String, String> {
+        let gateway = self.get("vgw", "main")?;
+        let conditions = gateway["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition["type"] == kind).cloned();
+        let condition = found.ok_or_else(|| format!("{kind} is not said"))?;
+        let part = |key: &str| condition[key].as_str().unwrap_or_default().to_owned();
+        Ok([part("status"), part("reason"), part("message")].join(" "))
+    }
+
     /// Who leads.
     pub(crate) fn holder(&self) -> Result<String, String> {
         let lease = self.get("lease", "tidegate-controller")?;
@@ -120,9 +137,7 @@ impl Cluster {
         let directory = self.files().join("tidegate-etcd");
         fs::create_dir(&directory).expect("a folder");
         for key in ["ca.crt", "tls.crt", "tls.key"] {
-            let template = format!("--output=go-template={{{{index .data \"{key}\" | base64decode}}}}");
-            let pem = self.kubectl(&["get", "secret", "tidegate-etcd-server", &template]);
-            fs::write(directory.join(key), pem).expect("written");
+            fs::write(directory.join(key), self.secret("tidegate-etcd-server", key)).expect("written");
         }
         let path = |name: &str| directory.join(name).display().to_string();
         let binaries = programs::find(&[]).unwrap_or_else(|error| panic!("{error}"));
@@ -137,6 +152,28 @@ impl Cluster {
             .arg(format!("--key-file={}", path("tls.key")));
         Process::start("tidegate-etcd", self.files(), &mut etcd).expect("etcd starts")
     }
+}
+
+/// The bytes behind Base64.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'A'..=b'Z' => Some(byte - b'A'),
+        b'a'..=b'z' => Some(byte - b'a' + 26),
+        b'0'..=b'9' => Some(byte - b'0' + 52),
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => None,
+    };
+    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0_u32);
+    for byte in text.trim_end_matches('=').bytes() {
+        bits = bits << 6 | u32::from(digit(byte)?);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held & 0xff) as u8);
+        }
+    }
+    Some(bytes)
 }
 
 /// A port nobody listens on at this moment.

@@ -4,17 +4,19 @@
 //! One control plane serves all steps, since starting it is most of the time.
 
 mod cluster;
+mod pods;
 mod program;
 
 use std::time::Duration;
 
 use cluster::Cluster;
+use pods::Pod;
 use program::Controller;
 use serde_json::{Value, json};
 use tidegate_tests::wait;
 
 /// No step takes longer.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(90);
 
 #[test]
 fn the_controller_on_a_real_api_server() {
@@ -25,6 +27,7 @@ fn the_controller_on_a_real_api_server() {
 
     let _etcd = cluster.start_etcd();
     publishes(&cluster, &mut first);
+    gateways_count(&cluster, &mut first);
     repairs(&cluster, &mut first);
     scales(&cluster, &mut first);
     refuses_a_second_pool(&cluster, &mut first);
@@ -87,6 +90,46 @@ fn publishes(cluster: &Cluster, first: &mut Controller) {
         let codes = cluster.activations("dept-sbj")?;
         if codes == 0 { Err("none yet".to_owned()) } else { Ok(()) }
     });
+}
+
+fn gateways_count(cluster: &Cluster, first: &mut Controller) {
+    let propagated = |first: &mut Controller, what: &str| {
+        eventually(first, what, || match cluster.condition("Propagated")? {
+            said if said.contains(what) => Ok(()),
+            said => Err(said),
+        });
+    };
+    propagated(first, "NoGateway");
+    let (one, mut two) = (Pod::start(cluster, "one"), Pod::start(cluster, "two"));
+    propagated(first, "in force on 2 of 2 gateways");
+
+    // One that leaves in order is not missed, although its pod is still there.
+    two.signal("-TERM");
+    propagated(first, "in force on 1 of 1 gateways");
+    eventually(first, "an orderly end", || match two.gateway.still_runs() {
+        Ok(()) => Err("it runs".to_owned()),
+        Err(_) => Ok(()),
+    });
+
+    // One that is killed is missed until its pod is gone.
+    let three = Pod::start(cluster, "three");
+    propagated(first, "in force on 2 of 2 gateways");
+    three.signal("-KILL");
+    cluster.kubectl(&["delete", "pod", &three.name, "--grace-period=0", "--force", "--timeout=30s"]);
+    propagated(first, "in force on 1 of 1 gateways");
+
+    // One that stands still beside one that does not is replaced.
+    let four = Pod::start(cluster, "four");
+    propagated(first, "in force on 2 of 2 gateways");
+    four.signal("-STOP");
+    eventually(first, "its pod is deleted", || match cluster.get("pod", &four.name) {
+        Ok(_) => Err("it is there".to_owned()),
+        Err(_) => Ok(()),
+    });
+    propagated(first, "in force on 1 of 1 gateways");
+    drop(four);
+    one.signal("-TERM");
+    propagated(first, "NoGateway");
 }
 
 fn repairs(cluster: &Cluster, first: &mut Controller) {
@@ -174,6 +217,11 @@ fn hands_over(cluster: &Cluster, first: Controller, mut second: Controller) {
             _ => Ok(()),
         }
     });
-    second.terminate();
+
+    // A leader that is killed is followed, too, once its lease has run out.
+    let mut third = Controller::start(cluster, "third");
+    drop(second);
+    eventually(&mut third, "the third leads", || cluster.holder_is("third"));
+    third.terminate();
     assert_eq!(cluster.holder().expect("a lease"), "", "the last one gives the lease back");
 }

@@ -31,12 +31,16 @@ impl Controller {
             "listen": "127.0.0.1:0",
             "namespace": "tidegate-system",
             "etcd": {"endpoints": [format!("https://127.0.0.1:{}", cluster.etcd_port)]},
-            "gateway": {"image": "tidegate/gateway:test", "resources": {"requests": {"cpu": "100m"}}},
+            "gateway": {
+                "image": "tidegate/gateway:test",
+                "resources": {"requests": {"cpu": "100m"}},
+                "drain": {"settleSeconds": 1, "tunnelsSeconds": 1, "requestsSeconds": 1},
+            },
             "main": {"hosts": ["vpn.example.org"], "replicas": 2},
         });
         let file = cluster.files().join(format!("{id}.yaml"));
         fs::write(&file, settings.to_string()).expect("written");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(binary("tidegate-controller"));
         command.arg("--config").arg(&file).arg("--kubeconfig").arg(&cluster.kubeconfig).args(["--id", id]);
         let name = format!("controller-{id}");
         let process = Process::start(&name, cluster.files(), &mut command).expect("it starts");
@@ -80,10 +84,10 @@ pub(crate) fn metric(address: &str, name: &str) -> Result<u64, String> {
     value.ok_or_else(|| format!("{name} is not in\n{answer}"))
 }
 
-/// The program under test lies beside the folder of the tests' programs.
-fn binary() -> PathBuf {
+/// A program under test; it lies beside the folder of the tests' programs.
+pub(crate) fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a path");
-    let binary = own.ancestors().nth(2).expect("target/<profile>").join("tidegate-controller");
-    assert!(binary.exists(), "{} is not built: cargo build -p tidegate-controller", binary.display());
+    let binary = own.ancestors().nth(2).expect("target/<profile>").join(name);
+    assert!(binary.exists(), "{} is not built: cargo build -p {name}", binary.display());
     binary
 }

@@ -1,11 +1,14 @@
 //! Reports of several gateways, read and acted upon, on the embedded store.
 
+use std::sync::LazyLock;
+
 use tidegate_core::Generation;
 use tidegate_store::{Ack, Embedded, GatewayId};
 
 use super::*;
 
-const NOW: Timestamp = Timestamp(1_760_000_000);
+/// Sessions end on the store's clock, so the reports are of today.
+static NOW: LazyLock<Timestamp> = LazyLock::new(crate::time::now);
 
 fn report(name: &str, sessions: &[(u8, &str, i64)]) -> Report {
     let ack = Ack {
@@ -37,7 +40,7 @@ async fn pools(directory: &std::path::Path) -> Pools<Embedded> {
 async fn gateways_and_sessions_are_what_was_reported_last() {
     let directory = tempfile::tempdir().unwrap();
     let pools = pools(directory.path()).await;
-    let gateways = gateways(&pools, NOW).await.unwrap();
+    let gateways = gateways(&pools, *NOW).await.unwrap();
     assert_eq!(gateways.iter().map(|gateway| gateway.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
     let first = gateways.first().unwrap();
     assert_eq!((first.generation.as_str(), first.silent_seconds, first.sessions), ("3.7", 4, 2));

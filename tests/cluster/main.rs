@@ -1,17 +1,21 @@
 //! Tidegate on a real cluster, as `docs/guide/kubernetes.md` describes it: the page is executed, and between its
 //! commands people log in, open systems, are refused, and never have to log in again because gateways come and go.
 
+use std::time::Duration;
+
 mod guide;
 mod people;
 
 use guide::Guide;
 use people::{Person, serve_systems};
-
 use tidegate_tests::node::{self, Node};
-use tidegate_tests::programs;
+use tidegate_tests::{programs, wait};
 
 /// The namespace of everything that is Tidegate's.
 const NAMESPACE: &str = "tidegate-system";
+
+/// How long gateways may take to drain and go; they need a quarter of a minute.
+const DEADLINE: Duration = Duration::from_secs(90);
 
 #[test]
 fn the_guide_on_a_real_cluster() {
@@ -28,8 +32,8 @@ fn the_guide_on_a_real_cluster() {
 
     let printed = guide.run(node, "The first login");
     let code = printed[0].trim();
-    let (authority, address) = (guide.file("tidegate-ca.crt"), service_address(node));
-    let person = |department, name| Person::new(node, department, name, &authority, &address);
+    let authority = guide.file("tidegate-ca.crt");
+    let person = |department, name| Person::new(node, department, name, &authority, &service_address(node));
     let wangfang = person("sbj", "wangfang");
     wangfang.activate(code);
     allowed_and_denied(&wangfang, &person("sbj", "zhangwei"), &person("xqrsj", "chenjing"), node);
@@ -41,16 +45,30 @@ fn the_guide_on_a_real_cluster() {
 
     at_work(&wangfang, "gateways come and go", || {
         guide.run(node, "More gateways, and fewer");
+        gateways(node, 1);
     });
     at_work(&wangfang, "gateways follow the load", || {
         guide.run(node, "Gateways that follow the load");
     });
+    let asked = ["-n", NAMESPACE, "get", "events", "--field-selector=reason=SuccessfulRescale"];
+    let rescaled = node.plane().kubectl(&asked, "").unwrap_or_else(|error| panic!("{error}"));
+    assert!(rescaled.contains("cpu resource utilization"), "the load was the reason: {rescaled}");
     at_work(&wangfang, "everything is upgraded", || {
         guide.run(node, "Upgrade");
     });
-    guide.run(node, "Uninstall");
-    let left = ["get", "crd", "vpnusers.tidegate.dev", "departments.tidegate.dev"];
-    node.plane().kubectl(&left, "").unwrap_or_else(|error| panic!("the definitions stay: {error}"));
+
+    guide.run(node, "Uninstall, and come back");
+    let wangfang = person("sbj", "wangfang");
+    assert_eq!(wangfang.login(), "200 gateway", "passwords outlive an installation");
+    assert_eq!(wangfang.open("GET", "records-sbj"), "200 records-sbj");
+
+    guide.run(node, "Remove everything");
+    let kinds =
+        "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings,crds";
+    let left =
+        node.plane().kubectl(&["get", kinds, "--output=name"], "").unwrap_or_else(|error| panic!("{error}"));
+    let left: Vec<&str> = left.lines().filter(|name| name.contains("tidegate")).collect();
+    assert!(left.is_empty(), "left behind in the cluster: {left:?}");
 }
 
 /// Builds what the nodes of a real cluster would pull from a registry, and loads it.
@@ -86,6 +104,16 @@ fn allowed_and_denied(wangfang: &Person<'_>, zhangwei: &Person<'_>, chenjing: &P
     ] {
         assert_eq!(person.open(method, system), answer, "{method} {system}");
     }
+}
+
+/// Waits until there are so many gateways, those that are on their way out counted.
+fn gateways(node: &Node, wanted: usize) {
+    wait::until("gateways that are to go have gone", DEADLINE, || {
+        let asked = ["-n", NAMESPACE, "get", "pods", "--selector=tidegate.dev/pool=main", "--output=name"];
+        let pods = node.plane().kubectl(&asked, "")?.lines().count();
+        if pods == wanted { Ok(()) } else { Err(format!("{pods} gateways")) }
+    })
+    .unwrap_or_else(|error| panic!("{error}\n{}", node.describe()));
 }
 
 /// The activation code that waits for somebody.

@@ -17,6 +17,9 @@ const SYSTEMS: [(&str, &str, &str); 5] = [
     ("analysis", "rsj", "10.20.2.11"),
 ];
 
+/// Everybody's password; it may not hold the name of the account.
+const PASSWORD: &str = "Salt-on-the-shutters-26";
+
 /// Starts the systems, each at the address its owner published.
 pub(crate) fn serve_systems(node: &mut Node) {
     let mut command = node.place().command("python3");
@@ -33,7 +36,6 @@ pub(crate) struct Person<'a> {
     node: &'a Node,
     department: &'static str,
     name: &'static str,
-    password: String,
     arguments: [PathBuf; 3],
 }
 
@@ -47,18 +49,17 @@ impl<'a> Person<'a> {
         address: &str,
     ) -> Self {
         let jar = node.plane().files().join(format!("{department}-{name}.browser"));
-        let password = format!("Ebb and flow of {name} 2026");
-        Self { node, department, name, password, arguments: [jar, authority.into(), address.into()] }
+        Self { node, department, name, arguments: [jar, authority.into(), address.into()] }
     }
 
     /// Sets the first password with a code.
     pub(crate) fn activate(&self, code: &str) {
-        self.run(&["activate", self.department, self.name, code, &self.password]);
+        self.run(&["activate", self.department, self.name, code, PASSWORD]);
     }
 
     /// Logs in, and returns what came back: a status and who answered.
     pub(crate) fn login(&self) -> String {
-        self.run(&["login", self.department, self.name, &self.password])
+        self.run(&["login", self.department, self.name, PASSWORD])
     }
 
     /// Opens a system, and returns a status and who answered.

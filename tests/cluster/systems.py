@@ -5,8 +5,15 @@
 
 import http.server
 import json
+import socketserver
 import sys
 import threading
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    # http.server's own asks a name server for the name of the address, and there is none that knows.
+    server_bind = socketserver.TCPServer.server_bind
 
 
 def serve(name, address, port):
@@ -27,8 +34,7 @@ def serve(name, address, port):
         def log_message(self, *_):
             pass
 
-    server = http.server.ThreadingHTTPServer((address, port), System)
-    server.daemon_threads = True
+    server = Server((address, port), System)
     threading.Thread(target=server.serve_forever).start()
 
 

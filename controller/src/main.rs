@@ -22,6 +22,7 @@ use tidegate_controller::cluster::settings::Settings;
 use tidegate_controller::cluster::{client, endpoint};
 use tidegate_controller::metrics::Metrics;
 use tidegate_core::Code;
+use tidegate_store::audit::{AuditLog, Rotation};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -29,6 +30,8 @@ use tracing_subscriber::EnvFilter;
 
 /// The round under way may take this long at the end; the lease outlasts it.
 const STOP: Duration = Duration::from_secs(5);
+/// The spool of the audit trail: 128 MiB in all, since it lies on the disk of the node.
+const SPOOL: Rotation = Rotation { file_bytes: 16 * 1024 * 1024, files: 8 };
 
 /// Reads the cluster's objects, publishes to etcd, and keeps the gateways.
 #[derive(Debug, Parser)]
@@ -89,10 +92,12 @@ async fn run(arguments: Arguments) -> Result<()> {
     let endpoint = tokio::spawn(endpoint::serve(listener, registry, health.subscribe(), admin));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), namespace, holder, %address, "started");
 
+    let audit = audit(&settings)?;
     let leader = Leader {
         client: client.clone(),
         namespace: namespace.clone(),
         settings,
+        audit: audit.clone(),
         metrics,
         lead,
         health,
@@ -101,6 +106,11 @@ async fn run(arguments: Arguments) -> Result<()> {
     let candidate = Candidate::new(Api::namespaced(client, &namespace), holder);
     Box::pin(take_turns(&leader, &candidate, &mut signals)).await;
     endpoint.abort();
+    if let Some(audit) = audit
+        && !tokio::time::timeout(STOP, audit.synced()).await.is_ok_and(|synced| synced.is_ok())
+    {
+        tracing::warn!("the last audit records may be lost");
+    }
     tracing::info!("ended");
     Ok(())
 }
@@ -173,6 +183,13 @@ async fn connect(arguments: &Arguments, settings: &Settings) -> Result<(Client, 
     };
     let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     Ok((client::with_config(config)?, namespace))
+}
+
+/// The audit trail, if one is wanted.
+fn audit(settings: &Settings) -> Result<Option<AuditLog>> {
+    let Some(audit) = &settings.audit else { return Ok(None) };
+    let opened = AuditLog::open_printed(&audit.directory, "controller", SPOOL, audit.stdout);
+    opened.map(Some).with_context(|| format!("{}: cannot open the audit trail", Code::StateUnusable.id()))
 }
 
 /// A name for people, and something that tells a restarted process from the one before.

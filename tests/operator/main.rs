@@ -27,6 +27,7 @@ fn the_controller_on_a_real_api_server() {
 
     let _etcd = cluster.start_etcd();
     publishes(&cluster, &mut first);
+    audits(&cluster, &mut first);
     gateways_count(&cluster, &mut first);
     repairs(&cluster, &mut first);
     scales(&cluster, &mut first);
@@ -89,6 +90,17 @@ fn publishes(cluster: &Cluster, first: &mut Controller) {
     eventually(first, "an activation code waits to be handed over", || {
         let codes = cluster.activations("dept-sbj")?;
         if codes == 0 { Err("none yet".to_owned()) } else { Ok(()) }
+    });
+}
+
+/// What was accepted is in the audit trail, which is printed for whoever collects logs, too.
+fn audits(cluster: &Cluster, first: &mut Controller) {
+    let trail = cluster.files().join("first-audit");
+    eventually(first, "the audit trail", || {
+        let mut files = std::fs::read_dir(&trail).map_err(|error| error.to_string())?.filter_map(Result::ok);
+        let told = files
+            .any(|file| std::fs::read_to_string(file.path()).is_ok_and(|lines| lines.contains("wangfang")));
+        if told { Ok(()) } else { Err("it does not name an account".to_owned()) }
     });
 }
 

@@ -30,6 +30,7 @@ impl Controller {
         let settings = json!({
             "listen": "127.0.0.1:0",
             "namespace": "tidegate-system",
+            "audit": {"directory": cluster.files().join(format!("{id}-audit"))},
             "etcd": {"endpoints": [format!("https://127.0.0.1:{}", cluster.etcd_port)]},
             "gateway": {
                 "image": "tidegate/gateway:test",

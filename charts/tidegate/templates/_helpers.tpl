@@ -94,6 +94,8 @@ topologySpreadConstraints:
 listen: 0.0.0.0:9090
 namespace: {{ .Release.Namespace }}
 serviceAccount: {{ .Values.serviceAccount.name }}
+audit:
+  directory: /var/lib/tidegate/audit
 etcd:
   {{- if .Values.etcd.external.endpoints }}
   mode: External

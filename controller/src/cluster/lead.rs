@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube_client::{Api, Client};
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tidegate_store::Etcd;
+use tidegate_store::audit::AuditLog;
 use tokio::sync::watch;
 
 use super::children::Observed;
@@ -85,6 +86,8 @@ pub struct Leader {
     pub namespace: String,
     /// The settings.
     pub settings: Arc<Settings>,
+    /// The audit trail for objects and intents, if there is one.
+    pub audit: Option<AuditLog>,
     /// What rounds count.
     pub metrics: Metrics,
     /// What leading counts.
@@ -241,6 +244,7 @@ impl Leader {
                     client: &self.client,
                     namespace: &self.namespace,
                     settings: &self.settings,
+                    audit: self.audit.as_ref(),
                     metrics: &self.metrics,
                     lead: &self.lead,
                     pools: &self.pools,

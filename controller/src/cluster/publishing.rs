@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod as ApiPod};
 use kube_client::api::{DeleteParams, ListParams, Preconditions};
 use kube_client::{Api, Client};
 use tidegate_core::{Localized, Timestamp, Zone};
+use tidegate_store::audit::AuditLog;
 use tidegate_store::etcd::{self, EtcdTls};
 use tidegate_store::{Etcd, EtcdConfig, EtcdRole, Store as _, StoreError, StoreResult};
 use tokio::sync::watch;
@@ -44,6 +45,8 @@ pub struct Publishing<'a> {
     pub namespace: &'a str,
     /// The settings.
     pub settings: &'a Settings,
+    /// The audit trail for objects and intents, if there is one.
+    pub audit: Option<&'a AuditLog>,
     /// What rounds count.
     pub metrics: &'a Metrics,
     /// What leading counts.
@@ -175,7 +178,7 @@ impl Publishing<'_> {
             not_before: Timestamp(0),
             approvals_enforced: true,
         };
-        let config = Config { settings, metrics: self.metrics.clone(), audit: None };
+        let config = Config { settings, metrics: self.metrics.clone(), audit: self.audit.cloned() };
         Ok(run::start(config, Arc::new(state), etcd.clone(), readings)?)
     }
 

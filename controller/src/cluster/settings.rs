@@ -30,6 +30,8 @@ pub struct Settings {
     /// The service account that is bound in departments' namespaces.
     #[serde(default = "service_account")]
     pub service_account: String,
+    /// Where audit records go; nowhere if absent.
+    pub audit: Option<AuditSettings>,
     /// How etcd is reached.
     pub etcd: EtcdSettings,
     /// What gateways' pods are like.
@@ -37,6 +39,17 @@ pub struct Settings {
     /// What VpnGateway `main` is made with when there is none at all.
     #[serde(default)]
     pub main: VpnGatewaySpec,
+}
+
+/// Where audit records go.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AuditSettings {
+    /// The folder of the spool, bounded.
+    pub directory: PathBuf,
+    /// Whether records are printed to standard output as well.
+    #[serde(default = "yes")]
+    pub stdout: bool,
 }
 
 /// How etcd is reached.
@@ -139,6 +152,10 @@ impl Default for DrainSettings {
     fn default() -> Self {
         Self { settle_seconds: 15, tunnels_seconds: 10, requests_seconds: 10 }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn listen() -> SocketAddr {

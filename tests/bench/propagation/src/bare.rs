@@ -44,7 +44,11 @@ pub(crate) async fn run(
         while let Some(event) = events.next().await {
             let (WatchEvent::Added(secret) | WatchEvent::Modified(secret)) = event? else { continue };
             version = secret.metadata.resource_version.context("a version")?;
-            etcd.put(KEY, version.as_bytes(), None).await?;
+            // A connection that breaks is made anew by the next try.
+            while let Err(error) = etcd.put(KEY, version.as_bytes(), None).await {
+                eprintln!("put: {error}");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
         }
     }
 }

@@ -24,7 +24,12 @@ pub(crate) fn check(cluster: &Cluster, address: &str) {
     let own = "/v1/sessions?department=sbj";
     let (status, answer) = ask("GET", own, &auditor).expect("an answer");
     assert_eq!(status, 403, "{answer}");
-    assert!(answer["error"].as_str().unwrap_or_default().contains("may not list sessions.tidegate.dev in dept-sbj"));
+    assert!(
+        answer["error"]
+            .as_str()
+            .unwrap_or_default()
+            .contains("may not list sessions.tidegate.dev in dept-sbj")
+    );
 
     let account = |name: &str| json!({"kind": "ServiceAccount", "name": name, "namespace": "dept-sbj"});
     let api_group = "rbac.authorization.k8s.io";

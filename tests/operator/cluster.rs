@@ -63,6 +63,16 @@ impl Cluster {
         applied.unwrap_or_else(|error| panic!("{error}"));
     }
 
+    /// A new service account's token.
+    pub(crate) fn token(&self, namespace: &str, account: &str) -> String {
+        let run = |arguments: &[&str]| {
+            let all = [arguments, &["--namespace", namespace]].concat();
+            self.plane.kubectl(&all, "").unwrap_or_else(|error| panic!("{all:?}: {error}"))
+        };
+        run(&["create", "serviceaccount", account]);
+        run(&["create", "token", account]).trim().to_owned()
+    }
+
     /// An object of the controller's namespace.
     pub(crate) fn get(&self, kind: &str, name: &str) -> Result<Value, String> {
         self.get_in(NAMESPACE, kind, name)

@@ -3,6 +3,7 @@
 //!
 //! One control plane serves all steps, since starting it is most of the time.
 
+mod admin;
 mod cluster;
 mod pods;
 mod program;
@@ -27,6 +28,7 @@ fn the_controller_on_a_real_api_server() {
 
     let _etcd = cluster.start_etcd();
     publishes(&cluster, &mut first);
+    admin::check(&cluster, &first.address());
     audits(&cluster, &mut first);
     gateways_count(&cluster, &mut first);
     repairs(&cluster, &mut first);

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -47,6 +48,8 @@ class Cluster:
     """The parts, started one by one by whoever needs them."""
 
     def __init__(self):
+        # Whoever ends the bench ends everything it started.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: ended"))
         found = subprocess.run([ROOT / "tests/tools/binaries", "all"], capture_output=True, text=True, check=True)
         self.programs = pathlib.Path(found.stdout.strip().splitlines()[-1])
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="tidegate-bench-"))

@@ -1,4 +1,5 @@
-//! A real cluster to try by hand: prints how to enter it, and ends with its standard input.
+//! A real cluster to try by hand, with the images named on the command line: prints how to enter it, and ends with
+//! its standard input.
 
 use std::io::Read as _;
 
@@ -11,5 +12,6 @@ fn main() {
     let shell = node.place().command("bash");
     println!("export KUBECONFIG={}/admin.kubeconfig", node.plane().files().display());
     println!("{shell:?}");
+    eprintln!("Ctrl-D ends it.");
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
 }

@@ -152,8 +152,10 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// When containerd refuses it.
+    /// When it is not there or containerd refuses it.
     pub fn import(&self, archive: &Path) -> Result<(), String> {
+        // In the node's namespaces the working directory is another one.
+        let archive = archive.canonicalize().map_err(|error| format!("{}: {error}", archive.display()))?;
         self.images(&["import", &archive.display().to_string()]).map(drop)
     }
 

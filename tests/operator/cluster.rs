@@ -142,10 +142,17 @@ impl Cluster {
         Ok(text.lines().filter(|line| line.contains("activation")).count())
     }
 
+    /// Stops the etcd of Tidegate and starts it without anything in it.
+    pub(crate) fn wipe_etcd(&self, etcd: Process) -> Process {
+        drop(etcd);
+        fs::remove_dir_all(self.files().join("tidegate-etcd/data")).expect("it had data");
+        self.start_etcd()
+    }
+
     /// The etcd of Tidegate, with the certificates the controller made for it.
     pub(crate) fn start_etcd(&self) -> Process {
         let directory = self.files().join("tidegate-etcd");
-        fs::create_dir(&directory).expect("a folder");
+        fs::create_dir_all(&directory).expect("a folder");
         for key in ["ca.crt", "tls.crt", "tls.key"] {
             fs::write(directory.join(key), self.secret("tidegate-etcd-server", key)).expect("written");
         }

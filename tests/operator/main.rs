@@ -14,6 +14,7 @@ use cluster::Cluster;
 use pods::Pod;
 use program::Controller;
 use serde_json::{Value, json};
+use tidegate_tests::process::Process;
 use tidegate_tests::wait;
 
 /// No step takes longer.
@@ -26,11 +27,12 @@ fn the_controller_on_a_real_api_server() {
     made_before_etcd(&cluster, &mut first);
     let second = Controller::start(&cluster, "second");
 
-    let _etcd = cluster.start_etcd();
+    let etcd = cluster.start_etcd();
     publishes(&cluster, &mut first);
     admin::check(&cluster, &first.address());
     audits(&cluster, &mut first);
     gateways_count(&cluster, &mut first);
+    let _etcd = starts_over(&cluster, &mut first, etcd);
     repairs(&cluster, &mut first);
     scales(&cluster, &mut first);
     refuses_a_second_pool(&cluster, &mut first);
@@ -144,6 +146,36 @@ fn gateways_count(cluster: &Cluster, first: &mut Controller) {
     drop(four);
     one.signal("-TERM");
     propagated(first, "NoGateway");
+}
+
+/// A wiped store is filled again, and everybody logs in again, since it has forgotten whose sessions were ended.
+fn starts_over(cluster: &Cluster, first: &mut Controller, etcd: Process) -> Process {
+    // A wiped etcd calls itself the same; it only has come less far.
+    let revision = || -> Result<u64, String> {
+        let text = cluster.get("configmap", "tidegate-term")?["data"]["etcdRevision"].clone();
+        text.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| format!("noted is {text}"))
+    };
+    let known = revision().expect("the store is noted");
+    let etcd = cluster.wipe_etcd(etcd);
+    eventually(first, "it says so", || match first_log(cluster).contains("everybody logs in again") {
+        true => Ok(()),
+        false => Err("not yet".to_owned()),
+    });
+    eventually(first, "the new store is noted", || {
+        let now = revision()?;
+        if now < known { Ok(()) } else { Err(format!("{now}, and {known} before")) }
+    });
+    let pod = Pod::start(cluster, "after");
+    eventually(first, "a gateway has it in force", || match cluster.condition("Propagated")? {
+        said if said.contains("in force on 1 of 1 gateways") => Ok(()),
+        said => Err(said),
+    });
+    pod.signal("-TERM");
+    etcd
+}
+
+fn first_log(cluster: &Cluster) -> String {
+    std::fs::read_to_string(cluster.files().join("controller-first.log")).unwrap_or_default()
 }
 
 fn repairs(cluster: &Cluster, first: &mut Controller) {

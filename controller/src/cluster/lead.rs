@@ -21,9 +21,9 @@ use super::children::Observed;
 use super::departments::{self, Account};
 use super::gateways::{Gateways, Prepared};
 use super::objects::{self, Health, Objects};
-use super::publishing::Publishing;
+use super::publishing::{End, Publishing};
 use super::settings::Settings;
-use super::term;
+use super::term::{self, Term};
 use crate::admin::Pools;
 use crate::intake::Reading;
 use crate::metrics::Metrics;
@@ -209,12 +209,18 @@ impl Leader {
         }
     }
 
-    /// A term of its own for this takeover.
-    async fn raise(&self, floor: u64) -> Result<u64, String> {
+    /// The term of this takeover, raised when there is none yet, and what was noted about the store.
+    async fn term(&self, own: Option<u64>, floor: u64) -> Result<Term, String> {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let raised = term::raise(&maps, floor).await.map_err(|error| error.to_string())?;
-        tracing::info!(term = raised.number, "takes over");
-        Ok(raised.number)
+        let said = |error: term::TermError| error.to_string();
+        match own {
+            Some(number) => Ok(Term { number, ..term::current(&maps).await.map_err(said)? }),
+            None => {
+                let raised = term::raise(&maps, floor).await.map_err(said)?;
+                tracing::info!(term = raised.number, "takes over");
+                Ok(raised)
+            }
+        }
     }
 
     async fn publishing(
@@ -226,8 +232,10 @@ impl Leader {
         let mut prepared = shared.prepared.subscribe();
         let mut told = None;
         // Raised once for every takeover; again only for a store that knows a larger one than Kubernetes.
-        let mut term = None;
+        let mut own = None;
         let mut floor = 0;
+        // The store turned out to be another one while it was published to.
+        let mut reset = false;
         while !*stopping.borrow() {
             let now = tokio::select! {
                 now = prepared.wait_for(Option::is_some) => now.map(|now| now.clone()),
@@ -236,10 +244,9 @@ impl Leader {
             let Ok(Some(with)) = now else { return };
             let mut next = false;
             let outcome = async {
-                let term = match term {
-                    Some(term) => term,
-                    None => *term.insert(self.raise(floor).await?),
-                };
+                let term = self.term(own, floor).await?;
+                own = Some(term.number);
+                let number = i64::try_from(term.number).unwrap_or(i64::MAX);
                 let publishing = Publishing {
                     client: &self.client,
                     namespace: &self.namespace,
@@ -250,8 +257,9 @@ impl Leader {
                     pools: &self.pools,
                     sessions: &shared.sessions,
                     term,
+                    reset,
                 };
-                self.lead.term.set(i64::try_from(term).unwrap_or(i64::MAX));
+                self.lead.term.set(number);
                 let run = publishing.run(&with, readings.clone(), prepared.clone(), stopping.clone());
                 Box::pin(run).await.map_err(|error| {
                     if let Some(newer) = error.newer_term() {
@@ -260,13 +268,16 @@ impl Leader {
                     error.to_string()
                 })
             };
-            let outcome: Result<(), String> = Box::pin(outcome).await;
+            let outcome: Result<End, String> = Box::pin(outcome).await;
             if next {
-                term = None;
+                own = None;
             }
             self.lead.term.set(0);
             match outcome {
-                Ok(()) => told = None,
+                Ok(end) => {
+                    told = None;
+                    reset = end == End::Reset;
+                }
                 Err(said) => {
                     self.lead.failures.with_label_values(&["publishing"]).inc();
                     tell_once(&mut told, "publishing", said);

@@ -18,10 +18,11 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Keep;
 use super::call::{CallError, call};
 use super::gateways::Prepared;
+use super::labels;
 use super::lead::LeadMetrics;
 use super::presence::{Pod, Pods, Presence};
 use super::settings::Settings;
-use super::{labels, term};
+use super::term::{self, Term};
 use crate::admin::Pools;
 use crate::build;
 use crate::events::ControllerEvent;
@@ -55,8 +56,10 @@ pub struct Publishing<'a> {
     pub pools: &'a watch::Sender<Pools<Etcd>>,
     /// Where the number of sessions is noted.
     pub sessions: &'a AtomicU32,
-    /// The term everything is written under.
-    pub term: u64,
+    /// The term everything is written under, and which store the last one was published to.
+    pub term: Term,
+    /// Whether the store was wiped or restored since.
+    pub reset: bool,
 }
 
 /// The store is known to the admin API and to the metrics for as long as this lives.
@@ -78,6 +81,17 @@ impl Drop for Known<'_> {
         self.0.pools.send_replace(Pools::new());
         self.0.lead.etcd.reset();
     }
+}
+
+/// Why a stretch ended in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It was told to.
+    Stopped,
+    /// The pool, its keys or the certificate are others now.
+    Changed,
+    /// The store was wiped or restored: it has forgotten which sessions were ended one by one, so all have to end.
+    Reset,
 }
 
 /// Why nothing is published.
@@ -117,19 +131,21 @@ impl Publishing<'_> {
         readings: watch::Receiver<Arc<Reading>>,
         prepared: watch::Receiver<Option<Prepared>>,
         mut stopping: watch::Receiver<bool>,
-    ) -> Result<(), PublishingError> {
+    ) -> Result<End, PublishingError> {
         let begun = tokio::select! {
             begun = self.begin(with, readings) => begun?,
-            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            _ = stopping.wait_for(|stop| *stop) => return Ok(End::Stopped),
         };
         let (etcd, mut handle) = begun;
-        tracing::info!(term = self.term, pool = with.pool, "publishes");
+        tracing::info!(term = self.term.number, pool = with.pool, "publishes");
         let _known = Known::note(self, &with.pool, &etcd).await;
+        let mut resets = etcd.resets();
         let outcome = tokio::select! {
-            outcome = follow(&mut handle) => outcome,
-            () = self.look_after(&etcd, with) => Ok(()),
-            () = changed(prepared, with) => Ok(()),
-            _ = stopping.wait_for(|stop| *stop) => Ok(()),
+            error = follow(&mut handle) => Err(error),
+            () = self.look_after(&etcd, with) => Ok(End::Stopped),
+            () = changed(prepared, with) => Ok(End::Changed),
+            _ = resets.changed() => Ok(End::Reset),
+            _ = stopping.wait_for(|stop| *stop) => Ok(End::Stopped),
         };
         handle.stop().await;
         etcd.close().await;
@@ -150,7 +166,7 @@ impl Publishing<'_> {
             tls: Some(tls),
             pool: with.pool.clone(),
             ring: with.ring.clone(),
-            role: EtcdRole::Controller { term: self.term },
+            role: EtcdRole::Controller { term: self.term.number },
             snapshot_file: None,
         })
         .await?;
@@ -169,13 +185,17 @@ impl Publishing<'_> {
         etcd: &Etcd,
         readings: watch::Receiver<Arc<Reading>>,
     ) -> Result<Handle, PublishingError> {
-        let keep = Keep::load(self.client.clone(), self.namespace, self.term).await?;
+        let keep = Keep::load(self.client.clone(), self.namespace, self.term.number).await?;
         let keys = with.ring.iter().map(|(kid, key)| PoolKey { kid: *kid, key: *key }).collect();
-        let state = State::in_cluster(keep, self.term, RootKey(with.root), keys);
+        let state = State::in_cluster(keep, self.term.number, RootKey(with.root), keys);
+        let another = self.reset || !self.term.is_of(&etcd.identity().await?);
+        if another {
+            tracing::warn!("the store was wiped or restored, or is another one: everybody logs in again");
+        }
         let settings = build::Settings {
             title: Localized { zh_cn: Some("统一接入".into()), en: Some("Tidegate".into()) },
             zone: Zone::utc(),
-            not_before: Timestamp(0),
+            not_before: if another { crate::time::now() } else { Timestamp(0) },
             approvals_enforced: true,
         };
         let config = Config { settings, metrics: self.metrics.clone(), audit: self.audit.cloned() };
@@ -251,7 +271,7 @@ impl Publishing<'_> {
     async fn note(&self, etcd: &Etcd) -> bool {
         let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), self.namespace);
         let Ok(identity) = etcd.identity().await else { return false };
-        match term::note(&maps, self.term, identity.cluster, identity.revision).await {
+        match term::note(&maps, self.term.number, identity.cluster, identity.revision).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "the store's revision could not be noted");
@@ -262,14 +282,14 @@ impl Publishing<'_> {
 }
 
 /// Logs what the rounds tell, until they end.
-async fn follow(handle: &mut Handle) -> Result<(), PublishingError> {
+async fn follow(handle: &mut Handle) -> PublishingError {
     while let Some(event) = handle.events.recv().await {
         match event {
             ControllerEvent::WriteFailed { code, message } => tracing::warn!(code, "{message}"),
             other => tracing::info!("{other:?}"),
         }
     }
-    Err(PublishingError::Ended)
+    PublishingError::Ended
 }
 
 /// Waits until something else is to be published with.

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube_client::Api;
 use kube_client::api::PostParams;
+use tidegate_store::etcd::EtcdIdentity;
 
 use super::call::{CallError, call};
 use super::labels;
@@ -31,6 +32,16 @@ pub struct Term {
     pub etcd_cluster: Option<u64>,
     /// Its revision then.
     pub etcd_revision: Option<i64>,
+}
+
+impl Term {
+    /// Whether a store is the one that was published to last, and no older state of it: another one has forgotten
+    /// which sessions were ended one by one, so all of them have to end.
+    #[must_use]
+    pub fn is_of(&self, store: &EtcdIdentity) -> bool {
+        self.etcd_cluster.is_none_or(|cluster| cluster == store.cluster)
+            && self.etcd_revision.is_none_or(|revision| revision <= store.revision)
+    }
 }
 
 /// Why there is no term.
@@ -57,6 +68,11 @@ pub enum TermError {
 /// Raises the term above what it was, and above `floor`; returns what was before, with the new number.
 pub async fn raise(maps: &Api<ConfigMap>, floor: u64) -> Result<Term, TermError> {
     change(maps, |term| term.number = term.number.max(floor).saturating_add(1)).await
+}
+
+/// What the ConfigMap says now; nothing when somebody deleted it.
+pub async fn current(maps: &Api<ConfigMap>) -> Result<Term, TermError> {
+    call(maps.get_opt(NAME)).await?.as_ref().map_or_else(|| Ok(Term::default()), read)
 }
 
 /// Notes which etcd cluster is published to, and how far it is, so that a restored or wiped one is recognised.
@@ -134,6 +150,16 @@ fn write(map: &mut ConfigMap, term: &Term) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_was_wiped_or_restored_is_another_one() {
+        let store = |cluster, revision| EtcdIdentity { cluster, revision };
+        let term = Term { number: 1, etcd_cluster: Some(5), etcd_revision: Some(100) };
+        assert!(term.is_of(&store(5, 100)));
+        assert!(!term.is_of(&store(5, 99)));
+        assert!(!term.is_of(&store(6, 100)));
+        assert!(Term::default().is_of(&store(6, 1)), "the first store there is");
+    }
 
     #[test]
     fn a_term_is_read_as_it_was_written() {

@@ -5,7 +5,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use tidegate_tests::node::Node;
+use tidegate_tests::programs;
 use tidegate_tests::tree::root;
+
+/// Where commands of ours are, in that directory.
+const COMMANDS: &str = ".commands";
 
 /// A page, and a directory that looks like the root of the repository to run it in.
 pub(crate) struct Guide {
@@ -30,6 +34,11 @@ impl Guide {
         for entry in fs::read_dir(root()).into_iter().flatten().flatten() {
             symlink(entry.path(), directory.path().join(entry.file_name())).expect("a link");
         }
+        let tidegate = programs::own("tidegate").unwrap_or_else(|error| panic!("{error}"));
+        fs::create_dir(directory.path().join(COMMANDS)).expect("a directory");
+        for name in ["tidegate", "kubectl-tidegate"] {
+            symlink(&tidegate, directory.path().join(COMMANDS).join(name)).expect("a link");
+        }
         Self { path, blocks: blocks(&text), directory }
     }
 
@@ -47,7 +56,11 @@ impl Guide {
     pub(crate) fn run_block(&self, node: &Node, heading: &str, index: usize) -> String {
         let block = self.below(heading)[index];
         let at = format!("{}:{}", self.path, block.line);
-        let script = format!("set -euo pipefail; cd {}; {}", self.directory.path().display(), block.script);
+        let script = format!(
+            "set -euo pipefail; cd {}; PATH=$PWD/{COMMANDS}:$PATH; {}",
+            self.directory.path().display(),
+            block.script
+        );
         let printed = node.plane().run(node.place().command("bash").args(["-c", &script]), "");
         let printed = printed.unwrap_or_else(|error| panic!("{at}: {error}\n{}", node.describe()));
         if let Some(prints) = &block.prints {

@@ -91,7 +91,7 @@ impl ControlPlane {
 
     fn try_start(place: &Place, binaries: &Path) -> Result<Self, String> {
         let said = |error: std::io::Error| error.to_string();
-        let files = tempfile::tempdir().map_err(said)?;
+        let files = place.directory().map_err(said)?;
         let path = |name: &str| files.path().join(name).display().to_string();
         let (store, port) = (free_port().map_err(said)?, free_port().map_err(said)?);
         let address = place.address();

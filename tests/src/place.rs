@@ -1,8 +1,14 @@
 //! Where a program runs: beside the test, or inside the namespaces of a node.
 
 use std::ffi::OsStr;
+use std::io;
 use std::net::Ipv4Addr;
 use std::process::Command;
+
+use tempfile::TempDir;
+
+/// How the names of directories of nodes begin.
+pub(crate) const NODE_FILES: &str = "tidegate-node-";
 
 /// A place programs are started in, and the address they serve there.
 #[derive(Clone, Debug)]
@@ -35,6 +41,20 @@ impl Place {
     #[must_use]
     pub const fn is_loopback(&self) -> bool {
         self.owner.is_none()
+    }
+
+    /// A new directory for what its programs write. That of a node has a name that tells, because one that was killed
+    /// leaves it to the next.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn directory(&self) -> io::Result<TempDir> {
+        if self.is_loopback() {
+            tempfile::tempdir()
+        } else {
+            tempfile::Builder::new().prefix(NODE_FILES).tempdir()
+        }
     }
 
     /// A command that runs there.

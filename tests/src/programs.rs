@@ -31,6 +31,19 @@ pub fn find(set: &[&str]) -> Result<PathBuf, String> {
     tool("binaries", &[&["--find"], set].concat()).map(|directory| directory.trim().into())
 }
 
+/// One of our own programs, as `cargo build` left it beside this test.
+///
+/// # Errors
+///
+/// When it has not been built; the message has the command that builds it.
+pub fn own(name: &str) -> Result<PathBuf, String> {
+    // A test lies in target/<profile>/deps, programs in the directory above.
+    let test = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program =
+        test.ancestors().nth(2).map(|profile| profile.join(name)).filter(|program| program.exists());
+    program.ok_or_else(|| format!("{name} is not built: run `cargo build --workspace --bins`"))
+}
+
 /// Runs a script of `tests/tools`; what it prints.
 ///
 /// # Errors

@@ -6,8 +6,10 @@ use std::io::{self, BufRead as _, BufReader};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
 
-use crate::place::Place;
+use crate::place::{NODE_FILES, Place};
+use crate::wait;
 
 /// The node's address. Nothing outside its namespaces can reach it, nor it them.
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 250, 0, 1);
@@ -36,6 +38,9 @@ const CONTROL_GROUPS: &str = "/sys/fs/cgroup";
 /// The control group under which containerd makes those of containers.
 const CONTAINERS: &str = "k8s.io";
 
+/// How long another test may keep its node.
+const OTHERS: Duration = Duration::from_secs(300);
+
 /// Running namespaces; dropping them ends every process in them, and with it every mount and interface.
 #[derive(Debug)]
 pub(super) struct Namespaces {
@@ -53,9 +58,12 @@ impl Namespaces {
     ///
     /// When the kernel or a missing right refuses, with what was said.
     pub(super) fn create() -> Result<Self, String> {
-        let alone = File::open(CONTROL_GROUPS).and_then(|file| file.lock().map(|()| file));
-        let alone = alone.map_err(|error| format!("{CONTROL_GROUPS}: {error}"))?;
+        let alone = File::open(CONTROL_GROUPS).map_err(|error| format!("{CONTROL_GROUPS}: {error}"))?;
+        wait::until("no other node on this machine", OTHERS, || {
+            alone.try_lock().map_err(|busy| busy.to_string())
+        })?;
         remove_groups();
+        remove_files();
         let mut first = Command::new("unshare")
             .args(["--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation=private"])
             .args(["bash", "-c", BEGIN])
@@ -98,6 +106,15 @@ fn remove_groups() {
     let hierarchies = fs::read_dir(CONTROL_GROUPS).into_iter().flatten().flatten().map(|entry| entry.path());
     for hierarchy in hierarchies.chain([PathBuf::from(CONTROL_GROUPS)]) {
         remove_group(&hierarchy.join(CONTAINERS));
+    }
+}
+
+/// Removes the directories of nodes that were killed.
+fn remove_files() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(NODE_FILES) {
+            let _: io::Result<()> = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tidegate_tests::node::Node;
 use tidegate_tests::tree::root;
+use tidegate_tests::wait;
 
 /// The systems of the example: name, department, address.
 const SYSTEMS: [(&str, &str, &str); 5] = [
@@ -19,6 +21,9 @@ const SYSTEMS: [(&str, &str, &str); 5] = [
 
 /// Everybody's password; it may not hold the name of the account.
 const PASSWORD: &str = "Salt-on-the-shutters-26";
+
+/// How long the Service may take to follow.
+const MOMENT: Duration = Duration::from_secs(15);
 
 /// Starts the systems, each at the address its owner published.
 pub(crate) fn serve_systems(node: &mut Node) {
@@ -59,7 +64,10 @@ impl<'a> Person<'a> {
 
     /// Logs in, and returns what came back: a status and who answered.
     pub(crate) fn login(&self) -> String {
-        self.run(&["login", self.department, self.name, PASSWORD])
+        // A Service knows about pods that have just become ready a moment later than whoever waited for them.
+        let arguments = ["login", self.department, self.name, PASSWORD];
+        let login = wait::until("somebody answers", MOMENT, || self.try_run(&arguments));
+        login.unwrap_or_else(|error| panic!("{error}\n{}", self.node.describe()))
     }
 
     /// Opens a system, and returns a status and who answered.
@@ -74,11 +82,13 @@ impl<'a> Person<'a> {
     }
 
     fn run(&self, arguments: &[&str]) -> String {
+        self.try_run(arguments).unwrap_or_else(|error| panic!("{error}\n{}", self.node.describe()))
+    }
+
+    fn try_run(&self, arguments: &[&str]) -> Result<String, String> {
         let printed = self.node.plane().run(&mut self.command(arguments), "");
-        let who = format!("{}/{}", self.department, self.name);
-        let printed =
-            printed.unwrap_or_else(|error| panic!("{who} {arguments:?}: {error}\n{}", self.node.describe()));
-        printed.trim().to_owned()
+        let who = format!("{}/{} {arguments:?}", self.department, self.name);
+        printed.map(|printed| printed.trim().to_owned()).map_err(|error| format!("{who}: {error}"))
     }
 
     fn command(&self, arguments: &[&str]) -> Command {

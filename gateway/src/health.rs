@@ -129,8 +129,9 @@ impl Health {
         if self.applied.get().is_none() {
             return Err(format!("no configuration yet{}", self.shared.note.after_colon()));
         }
-        // A copy from the disk may be days old, and what was revoked since would be let in.
-        if self.view.borrow().fresh_at < self.started {
+        // A copy from the disk may be days old, and what was revoked since would be let in. Both are whole
+        // seconds: a proof of the very second of the start may be an earlier process's.
+        if self.view.borrow().fresh_at <= self.started {
             let why = self.shared.note.after_colon();
             return Err(format!("no proof of freshness since the start{why}"));
         }

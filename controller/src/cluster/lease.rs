@@ -24,9 +24,10 @@ pub const LEASE: Duration = Duration::from_secs(10);
 pub const RENEW: Duration = Duration::from_secs(2);
 /// A leader that could not renew for so long stops leading, well before anybody else may begin.
 const GIVE_UP: Duration = Duration::from_secs(8);
-/// How often the others look; a lease that was given back is noticed within this.
+/// How often the others look; a lease that was given back is noticed within this. A failed renewal is tried
+/// again as soon.
 const LOOK: Duration = Duration::from_millis(500);
-/// A renewal that takes longer is tried again.
+/// A request for a renewal that takes longer is made again.
 const RENEWAL: Duration = Duration::from_secs(2);
 
 /// One candidate.
@@ -140,19 +141,20 @@ impl Held {
     /// Renews until the lease is lost. Ends early only when dropped.
     pub async fn keep(&mut self) -> Lost {
         let mut last = CallError::Unanswered("nothing in time".into());
+        let mut pause = RENEW;
         loop {
             let end = self.renewed + GIVE_UP;
             let renewal = async {
-                tokio::time::sleep(RENEW).await;
+                tokio::time::sleep(pause).await;
                 (Instant::now(), self.renew().await)
             };
             // The end of the lease waits for no request under way.
             match tokio::time::timeout_at(end, renewal).await {
-                Ok((asked, Ok(()))) => self.renewed = asked,
+                Ok((asked, Ok(()))) => (self.renewed, pause) = (asked, RENEW),
                 Ok((_, Err(Renewal::Taken(holder)))) => return Lost::Taken(holder),
                 Ok((_, Err(Renewal::Failed(error)))) => {
                     tracing::warn!(%error, "the lease could not be renewed");
-                    last = error;
+                    (last, pause) = (error, LOOK);
                 }
                 Err(_) => return Lost::NotRenewed(last),
             }
@@ -160,69 +162,62 @@ impl Held {
     }
 
     async fn renew(&mut self) -> Result<(), Renewal> {
-        let mut next = self.lease.clone();
+        self.write(Some(self.candidate.holder.clone())).await
+    }
+
+    /// Writes the record anew, on top of whatever happened to it while it was ours.
+    async fn write(&mut self, holder: Option<String>) -> Result<(), Renewal> {
+        let next = self.lease.clone();
+        match self.replace(next, holder.clone()).await {
+            // Another version: our own unanswered renewal, an edit of labels, or somebody else's takeover.
+            Err(error) if error.is_conflict() => {
+                let leases = &self.candidate.leases;
+                let next = call_within(RENEWAL, leases.get(NAME)).await.map_err(Renewal::from)?;
+                let found = next.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+                if found.as_ref() != Some(&self.candidate.holder) {
+                    return Err(Renewal::Taken(found.unwrap_or_else(|| "nobody".into())));
+                }
+                self.replace(next, holder).await.map_err(Renewal::from)
+            }
+            outcome => outcome.map_err(Renewal::from),
+        }
+    }
+
+    async fn replace(&mut self, mut next: Lease, holder: Option<String>) -> Result<(), CallError> {
         if let Some(spec) = &mut next.spec {
+            spec.holder_identity = holder;
             spec.renew_time = Some(MicroTime(jiff::Timestamp::now()));
         }
         let leases = &self.candidate.leases;
-        match call_within(RENEWAL, leases.replace(NAME, &PostParams::default(), &next)).await {
-            Ok(lease) => {
-                self.lease = lease;
-                Ok(())
-            }
-            // Another version: our own unanswered renewal, an edit of labels, or somebody else's takeover.
-            Err(error) if error.is_conflict() => {
-                let lease = call_within(RENEWAL, leases.get(NAME)).await.map_err(Renewal::Failed)?;
-                let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
-                if holder.as_ref() != Some(&self.candidate.holder) {
-                    return Err(Renewal::Taken(holder.unwrap_or_else(|| "nobody".into())));
-                }
-                self.lease = lease;
-                Err(Renewal::Failed(error))
-            }
-            // Whoever deleted it wants another leader.
-            Err(error) if error.is_missing() => Err(Renewal::Taken("nobody".into())),
-            Err(error) => Err(Renewal::Failed(error)),
-        }
+        self.lease = call_within(RENEWAL, leases.replace(NAME, &PostParams::default(), &next)).await?;
+        Ok(())
     }
 
     /// Gives the lease back, so that the next candidate need not wait for its end.
     pub async fn release(mut self) {
-        if let Some(spec) = &mut self.lease.spec {
-            spec.holder_identity = None;
-            spec.renew_time = Some(MicroTime(jiff::Timestamp::now()));
-        }
-        let (leases, params) = (&self.candidate.leases, PostParams::default());
-        if let Err(error) = call_within(RENEWAL, leases.replace(NAME, &params, &self.lease)).await {
-            // The lease ends by itself.
-            tracing::warn!(%error, "the lease could not be given back");
-        }
+        let error = match tokio::time::timeout(RENEWAL, self.write(None)).await {
+            Ok(Ok(()) | Err(Renewal::Taken(_))) => return,
+            Ok(Err(Renewal::Failed(error))) => error,
+            Err(_) => CallError::Unanswered(format!("nothing within {} s", RENEWAL.as_secs())),
+        };
+        // The lease ends by itself.
+        tracing::warn!(%error, "the lease could not be given back");
     }
 }
 
+/// Why the record was not written.
+#[derive(Debug)]
 enum Renewal {
     Taken(String),
     Failed(CallError),
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn lease(version: &str) -> Lease {
-        let metadata = ObjectMeta { resource_version: Some(version.into()), ..ObjectMeta::default() };
-        Lease { metadata, spec: None }
-    }
-
-    #[test]
-    fn a_lease_is_abandoned_when_its_record_stands_still() {
-        let start = Instant::now();
-        let mut seen = None;
-        let mut abandoned = |version, after| abandoned(&mut seen, &lease(version), start + after);
-        assert!(!abandoned("1", Duration::ZERO));
-        assert!(!abandoned("1", LEASE / 2));
-        assert!(!abandoned("2", LEASE));
-        assert!(!abandoned("2", LEASE + LEASE / 2));
-        assert!(abandoned("2", LEASE * 2));
+impl From<CallError> for Renewal {
+    fn from(error: CallError) -> Self {
+        // Whoever deleted it wants another leader.
+        if error.is_missing() { Self::Taken("nobody".into()) } else { Self::Failed(error) }
     }
 }
+
+#[cfg(test)]
+mod tests;

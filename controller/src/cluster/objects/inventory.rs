@@ -51,7 +51,8 @@ pub(super) struct Inventory {
     namespaces: Listing<String, Box<str>>,
     /// The ConfigMaps of the last reading, shared while they are the same.
     last_config_maps: Arc<ConfigMaps>,
-    held_back: BTreeSet<ObjectKey>,
+    /// Most objects.
+    room: usize,
     changed: bool,
 }
 
@@ -61,12 +62,14 @@ struct Listing<K, V> {
     there: BTreeMap<K, V>,
     /// A listing under way.
     coming: BTreeMap<K, V>,
+    /// Entries that the last listing had not, and that are not believed to be gone.
+    missing: BTreeSet<K>,
     listed: bool,
 }
 
 impl<K, V> Default for Listing<K, V> {
     fn default() -> Self {
-        Self { there: BTreeMap::new(), coming: BTreeMap::new(), listed: false }
+        Self { there: BTreeMap::new(), coming: BTreeMap::new(), missing: BTreeSet::new(), listed: false }
     }
 }
 
@@ -97,7 +100,7 @@ impl Inventory {
             config_maps: Listing::default(),
             namespaces: Listing::default(),
             last_config_maps: Arc::default(),
-            held_back: BTreeSet::new(),
+            room: OBJECTS_MAX,
             changed: false,
         }
     }
@@ -107,57 +110,42 @@ impl Inventory {
         let changed = match source {
             Source::Kind(kind) => self.take_object(kind, event),
             Source::ConfigMaps => {
-                let (changed, _) =
-                    self.config_maps.take(event, config_map, |one, other| one == other, |_| false);
-                changed
+                self.config_maps.take(event, config_map, |one, other| one == other, |_| false)
             }
             Source::Namespaces => {
-                let (changed, _) =
-                    self.namespaces.take(event, namespace, |one, other| one == other, |_| false);
-                changed
+                self.namespaces.take(event, namespace, |one, other| one == other, |_| false)
             }
         };
         self.changed |= changed;
     }
 
     fn take_object(&mut self, kind: ObjectKind, event: Event<Raw>) -> bool {
-        let others: usize =
-            self.objects.iter().filter(|(other, _)| **other != kind).map(|(_, list)| list.there.len()).sum();
+        let others = self.objects.iter().filter(|(other, _)| **other != kind);
+        let others: usize = others.map(|(_, listing)| listing.len()).sum();
+        let room = self.room.saturating_sub(others);
         let Some(listing) = self.objects.get_mut(&kind) else { return false };
-        let room = OBJECTS_MAX.saturating_sub(others);
-        let full = listing.there.len().max(listing.coming.len()) >= room;
-        let seen = |raw: Raw| {
-            let (key, seen) = seen(kind, raw)?;
-            Some((key, seen))
+        // An object that is known may always change: nothing that is taken away is missed.
+        let left_out = match &event {
+            Event::Apply(raw) if listing.there.len() >= room => {
+                key(kind, raw).filter(|key| !listing.there.contains_key(key))
+            }
+            Event::InitApply(raw) if listing.coming.len() >= room => key(kind, raw),
+            _ => None,
         };
-        if full && let Event::Apply(raw) | Event::InitApply(raw) = &event {
-            let name = raw.meta().name.as_deref().unwrap_or_default();
-            tracing::error!(
-                kind = kind.as_str(),
-                name,
-                "there are {OBJECTS_MAX} objects already; it is left out"
-            );
+        if let Some(key) = left_out {
+            tracing::error!(object = %key, "there are {} objects already; it is left out", self.room);
             return false;
         }
+        let listed = matches!(event, Event::InitDone);
         // A deletion that was seen begins with its timestamp.
         let doubted = |seen: &Seen| kind == ObjectKind::VpnUser && !seen.deleting;
-        let (changed, missing) = listing.take(event, seen, Seen::same, doubted);
-        if let Some(missing) = missing
-            && kind == ObjectKind::VpnUser
-        {
-            if !missing.is_empty() {
-                tracing::error!(
-                    accounts = missing.len(),
-                    "these accounts are gone without having been deleted; they stay in force until they come \
-                     back or the controller is started anew"
-                );
-            }
-            self.held_back = missing;
-        }
-        if !self.held_back.is_empty()
-            && let Some(listing) = self.objects.get(&ObjectKind::VpnUser)
-        {
-            self.held_back.retain(|key| listing.there.contains_key(key));
+        let changed = listing.take(event, |raw| seen(kind, raw), Seen::same, doubted);
+        if listed && !listing.missing.is_empty() {
+            tracing::error!(
+                accounts = listing.missing.len(),
+                "these accounts are gone without having been deleted; they stay in force until they come \
+                 back or the controller is started anew"
+            );
         }
         changed
     }
@@ -174,7 +162,7 @@ impl Inventory {
         self.share_config_maps();
         let mut reading = Reading {
             config_maps: Arc::clone(&self.last_config_maps),
-            held_back: self.held_back.len(),
+            held_back: self.objects.values().map(|listing| listing.missing.len()).sum(),
             ..Reading::default()
         };
         for (key, seen) in self.objects.values().flat_map(|listing| &listing.there) {
@@ -255,55 +243,51 @@ impl Inventory {
 }
 
 impl<K: Ord + Clone, V> Listing<K, V> {
-    /// Takes note of an event; returns whether anything is another than before, and after a listing the
-    /// missing entries that are not believed to be gone.
+    fn len(&self) -> usize {
+        self.there.len().max(self.coming.len())
+    }
+
+    /// Takes note of an event; returns whether anything is another than before.
     fn take(
         &mut self,
         event: Event<Raw>,
         read: impl Fn(Raw) -> Option<(K, V)>,
         same: impl Fn(&V, &V) -> bool,
         doubted: impl Fn(&V) -> bool,
-    ) -> (bool, Option<BTreeSet<K>>) {
+    ) -> bool {
         match event {
             Event::Init => {
                 self.coming.clear();
-                (false, None)
+                false
             }
             Event::InitApply(raw) => {
                 self.coming.extend(read(raw));
-                (false, None)
+                false
             }
-            Event::InitDone => {
-                let (changed, missing) = self.replace(same, doubted);
-                (changed, Some(missing))
-            }
+            Event::InitDone => self.replace(same, doubted),
             Event::Apply(raw) => {
-                let Some((key, value)) = read(raw) else { return (false, None) };
+                let Some((key, value)) = read(raw) else { return false };
+                let came_back = self.missing.remove(&key);
                 let before = self.there.insert(key.clone(), value);
-                let changed = match (before, self.there.get(&key)) {
-                    (Some(before), Some(now)) => !same(&before, now),
-                    _ => true,
-                };
-                (changed, None)
+                let unchanged = before.zip(self.there.get(&key)).is_some_and(|(old, new)| same(&old, new));
+                came_back || !unchanged
             }
-            Event::Delete(raw) => (read(raw).is_some_and(|(key, _)| self.there.remove(&key).is_some()), None),
+            Event::Delete(raw) => {
+                let Some((key, _)) = read(raw) else { return false };
+                self.missing.remove(&key);
+                self.there.remove(&key).is_some()
+            }
         }
     }
 
-    fn replace(
-        &mut self,
-        same: impl Fn(&V, &V) -> bool,
-        doubted: impl Fn(&V) -> bool,
-    ) -> (bool, BTreeSet<K>) {
+    /// What was listed is what is there, but for too many that are missing at once.
+    fn replace(&mut self, same: impl Fn(&V, &V) -> bool, doubted: impl Fn(&V) -> bool) -> bool {
         let mut now = std::mem::take(&mut self.coming);
-        let mut missing: BTreeSet<K> = self
-            .there
-            .iter()
-            .filter(|(key, value)| !now.contains_key(*key) && doubted(value))
-            .map(|(key, _)| key.clone())
-            .collect();
-        if missing.len() <= MISSING_MAX {
-            missing.clear();
+        let absent = self.there.iter().filter(|(key, value)| !now.contains_key(*key) && doubted(value));
+        let mut missing: BTreeSet<K> = absent.map(|(key, _)| key.clone()).collect();
+        if missing.difference(&self.missing).count() <= MISSING_MAX {
+            // Those that were doubted before are no less doubtful since some others came back.
+            missing.retain(|key| self.missing.contains(key));
         }
         let mut before = std::mem::take(&mut self.there);
         for key in &missing {
@@ -312,21 +296,26 @@ impl<K: Ord + Clone, V> Listing<K, V> {
             }
         }
         let changed = !self.listed
+            || missing != self.missing
             || before.keys().any(|key| !now.contains_key(key))
             || now.iter().any(|(key, value)| {
                 !missing.contains(key) && before.get(key).is_none_or(|before| !same(before, value))
             });
         self.there = now;
+        self.missing = missing;
         self.listed = true;
-        (changed, missing)
+        changed
     }
 }
 
-fn seen(kind: ObjectKind, raw: Raw) -> Option<(ObjectKey, Seen)> {
+fn key(kind: ObjectKind, raw: &Raw) -> Option<ObjectKey> {
     let metadata = raw.meta();
-    let name = metadata.name.as_deref()?;
-    let namespace = metadata.namespace.as_deref().unwrap_or_default();
-    let key = ObjectKey::new(kind, namespace, name);
+    Some(ObjectKey::new(kind, metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref()?))
+}
+
+fn seen(kind: ObjectKind, raw: Raw) -> Option<(ObjectKey, Seen)> {
+    let key = key(kind, &raw)?;
+    let metadata = raw.meta();
     let uid: Option<Uid> = metadata.uid.as_deref().and_then(|uid| uid.parse().ok());
     let identity = uid.clone().zip(metadata.generation);
     let deleting = metadata.deletion_timestamp.is_some();

@@ -147,3 +147,37 @@ fn many_accounts_do_not_vanish_unseen() {
     let reading = inventory.reading().unwrap();
     assert_eq!((reading.found.len(), reading.held_back), (150, 0));
 }
+
+#[test]
+fn accounts_that_are_missing_raise_the_alarm_and_stay_doubtful_when_others_come_back() {
+    let names: Vec<String> = (0..200).map(|number| format!("u{number}")).collect();
+    let users = |from: usize| names.iter().skip(from).map(|name| user(name, 1)).collect::<Vec<_>>();
+    let mut inventory = everything_but_users();
+    list(&mut inventory, USERS, users(0));
+    inventory.reading().unwrap();
+
+    // Nothing but that they are missing is news.
+    list(&mut inventory, USERS, users(100));
+    assert_eq!(inventory.reading().unwrap().held_back, 100);
+    // Somebody restores most of them: fewer than may vanish are left, and they are not believed to be gone.
+    list(&mut inventory, USERS, users(20));
+    let reading = inventory.reading().unwrap();
+    assert_eq!((reading.found.len(), reading.held_back), (200, 20));
+    inventory.take(USERS, Event::Apply(raw(user("u1", 1))));
+    assert_eq!(inventory.reading().unwrap().held_back, 19);
+}
+
+#[test]
+fn what_is_known_may_change_when_there_is_no_room_for_more() {
+    let mut inventory = everything_but_users();
+    inventory.room = 2;
+    list(&mut inventory, USERS, [user("li", 1), user("wang", 1), user("zhang", 1)]);
+    assert_eq!(inventory.reading().unwrap().found.len(), 2);
+    inventory.take(USERS, Event::Apply(raw(user("zhang", 1))));
+    assert!(inventory.reading().is_none());
+    inventory.take(USERS, Event::Apply(raw(user("wang", 2))));
+    let reading = inventory.reading().unwrap();
+    assert_eq!(reading.found[&key("wang")].identity.as_ref().unwrap().generation, 2);
+    list(&mut inventory, USERS, [user("li", 2), user("wang", 2)]);
+    assert_eq!(inventory.reading().unwrap().found.len(), 2);
+}

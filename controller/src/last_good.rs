@@ -13,10 +13,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_core::{Source, Uid};
 
+use crate::cluster::keep::DOCUMENT_BYTES_MAX;
 use crate::objects::{ObjectKey, ObjectKind};
 use crate::state::{self, State, StateError};
 
 const DIRECTORY: &str = "last-good";
+
+/// Bytes of a document beside its spec: names and a UID, each within the bounds of Kubernetes.
+const ENVELOPE_BYTES_MAX: usize = 4 << 10;
+
+/// Largest spec, as compact JSON, whose form a cluster can keep. A larger one is refused there: what cannot
+/// be kept would be another after a restart.
+pub const SPEC_BYTES_MAX: usize = DOCUMENT_BYTES_MAX - ENVELOPE_BYTES_MAX;
 
 /// The kinds whose objects keep their last good form.
 pub const KINDS: [ObjectKind; 5] = [
@@ -144,7 +152,7 @@ fn encode(key: &ObjectKey, good: &Good) -> Result<Vec<u8>, StateError> {
         generation: good.source.generation,
         spec: Value::clone(&good.spec),
     };
-    serde_json::to_vec_pretty(&document).map_err(|error| {
+    serde_json::to_vec(&document).map_err(|error| {
         StateError::corrupt(&path(key), format!("a last good form cannot be written: {error}"))
     })
 }
@@ -189,6 +197,18 @@ mod tests {
         forms.replace(BTreeMap::new());
         forms.save(&state).unwrap();
         assert!(state.files(Path::new(DIRECTORY)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_largest_spec_can_be_kept() {
+        let spec = Arc::new(json!({"note": "\"".repeat(SPEC_BYTES_MAX / 2 - 16)}));
+        let size = spec.to_string().len();
+        assert!((SPEC_BYTES_MAX - 64..=SPEC_BYTES_MAX).contains(&size), "{size}");
+        let long = "n".repeat(253);
+        let key = ObjectKey::new(ObjectKind::ClusterAccessPolicy, &long, &long);
+        let good =
+            Good { source: Source { uid: "u".repeat(36).parse().unwrap(), generation: i64::MIN }, spec };
+        assert!(encode(&key, &good).unwrap().len() <= DOCUMENT_BYTES_MAX);
     }
 
     #[test]

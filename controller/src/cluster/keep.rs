@@ -35,7 +35,8 @@ use super::call::DEADLINE;
 use super::patches::Patches;
 use super::{finalizers, status};
 use collection::Collection;
-use shelf::{DOCUMENT_BYTES_MAX, Prefix, Shelf};
+pub(crate) use shelf::DOCUMENT_BYTES_MAX;
+use shelf::{Prefix, Shelf};
 use stored::{Changed, Job, Place};
 
 /// Objects written at once.

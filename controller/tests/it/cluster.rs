@@ -111,13 +111,27 @@ async fn one_bad_object_leaves_the_others_alone(site: &Site) {
         "apiVersion": "tidegate.dev/v1alpha1", "kind": "VpnGateway",
         "metadata": {"name": "stray", "namespace": "dept-sbj"}, "spec": {},
     });
+    // The schema lets through more than an object of ours can keep.
+    let rule = |number: u32| {
+        let when = format!("user.name != \"{}\"", "x".repeat(4_000));
+        json!({"name": format!("rule-{number}"), "effect": "Deny", "when": when})
+    };
+    let large = json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "AccessPolicy",
+        "metadata": {"name": "large", "namespace": "dept-sbj"},
+        "spec": {"target": {"resources": {}}, "rules": (0..200).map(rule).collect::<Vec<_>>()},
+    });
+    site.create(&large);
     site.create(&bad);
     site.create(&stray);
+    site.wait_for("vpol/large", "dept-sbj", "Accepted=False");
+    assert_eq!(site.write_failures(), 0);
     site.wait_for("vpol/bad", "dept-sbj", "Compiled=False");
     site.wait_for("vgw/stray", "dept-sbj", "Accepted=False");
     assert_eq!(site.reason("vgw/stray", "dept-sbj", "Accepted"), "WrongNamespace");
     assert_eq!(site.reason("vgw/stray", "dept-sbj", "Propagated"), "NotAccepted");
     site.wait_for("vpol/daily-business", "dept-sbj", "Ready=True");
+    site.kubectl(&["delete", "vpol/large", "--namespace=dept-sbj", "--timeout=30s"]);
 }
 
 async fn what_no_schema_let_through_is_denied(site: &Site, helm: &Helm) {

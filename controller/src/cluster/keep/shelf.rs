@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::digest::sha256;
 
 /// Largest document; an object of a cluster holds 1 MiB, its envelope included.
-pub(super) const DOCUMENT_BYTES_MAX: usize = 700 << 10;
+pub(crate) const DOCUMENT_BYTES_MAX: usize = 700 << 10;
 
 /// A shard with more bytes is split.
 const SHARD_BYTES_MAX: usize = 384 << 10;

@@ -20,6 +20,7 @@ use super::super::{finalizers, labels, status};
 use crate::folder::OBJECTS_MAX;
 use crate::form::department_of;
 use crate::intake::{ConfigMaps, Found, Reading};
+use crate::last_good::{self, SPEC_BYTES_MAX};
 use crate::objects::{ObjectKey, ObjectKind};
 use kube_client::Resource as _;
 
@@ -321,13 +322,25 @@ fn seen(kind: ObjectKind, raw: Raw) -> Option<(ObjectKey, Seen)> {
     let deleting = metadata.deletion_timestamp.is_some();
     let held = metadata.finalizers.iter().flatten().any(|one| one == finalizers::IN_FORCE);
     let said = raw.value.get("status").and_then(status::said).map(Arc::new);
+    let value = slim(&key, raw.value);
     let found = Found {
-        value: Arc::new(slim(&key, raw.value)),
+        violations: oversized(kind, &value).into_iter().collect(),
+        value: Arc::new(value),
         identity: identity.map(|(uid, generation)| Identity { uid, generation }),
         said,
         ..Found::default()
     };
     Some((key, Seen { found, uid, deleting, held }))
+}
+
+/// Whether the last good form of an object could not be kept, since it is too large.
+fn oversized(kind: ObjectKind, value: &Value) -> Option<Violation> {
+    let spec = value.get("spec").filter(|_| last_good::KINDS.contains(&kind))?;
+    let bytes = spec.to_string().len();
+    (bytes > SPEC_BYTES_MAX).then(|| {
+        let message = format!("it has {bytes} bytes, more than the {SPEC_BYTES_MAX} that can be kept");
+        Violation::new("spec", Code::SchemaViolation, message, "split the object into smaller ones")
+    })
 }
 
 /// The object without what nothing is decided by.

@@ -181,3 +181,18 @@ fn what_is_known_may_change_when_there_is_no_room_for_more() {
     list(&mut inventory, USERS, [user("li", 2), user("wang", 2)]);
     assert_eq!(inventory.reading().unwrap().found.len(), 2);
 }
+
+#[test]
+fn what_is_too_large_to_be_kept_is_refused_alone() {
+    let mut inventory = everything_but_users();
+    list(&mut inventory, USERS, [user("li", 1)]);
+    let resource = |name: &str, bytes: usize| {
+        json!({"metadata": {"name": name, "namespace": "dept-sbj", "uid": "u-1", "generation": 1},
+            "spec": {"description": "x".repeat(bytes)}})
+    };
+    let resources = [resource("large", SPEC_BYTES_MAX), resource("small", SPEC_BYTES_MAX - 64)];
+    list(&mut inventory, Source::Kind(ObjectKind::Resource), resources);
+    let reading = inventory.reading().unwrap();
+    let refused = reading.found.iter().filter(|(_, found)| !found.violations.is_empty());
+    assert_eq!(refused.map(|(key, _)| &*key.name).collect::<Vec<_>>(), ["large"]);
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use tidegate_tests::helm::Helm;
-use tidegate_tests::programs::run;
+use tidegate_tests::programs::{self, run};
 
 use crate::{GOLDEN, documents, template};
 
@@ -37,13 +37,12 @@ fn the_controller_reads_what_the_chart_renders() {
 ///
 /// With `CI` set, when it was not.
 pub(crate) fn beside(name: &str) -> Option<std::path::PathBuf> {
-    // This test lies in target/<profile>/deps, the programs beside that folder.
-    let own = std::env::current_exe().expect("a path");
-    let program = own.ancestors().nth(2).expect("target/<profile>").join(name);
-    if program.exists() {
-        return Some(program);
+    match programs::own(name) {
+        Ok(program) => Some(program),
+        Err(missing) => {
+            assert!(std::env::var_os("CI").is_none(), "{missing}");
+            eprintln!("SKIPPED: {missing}");
+            None
+        }
     }
-    assert!(std::env::var_os("CI").is_none(), "{} is not built", program.display());
-    eprintln!("SKIPPED: not built yet; run: cargo build --bin {name}");
-    None
 }

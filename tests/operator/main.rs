@@ -15,7 +15,7 @@ use pods::Pod;
 use program::Controller;
 use serde_json::{Value, json};
 use tidegate_tests::process::Process;
-use tidegate_tests::wait;
+use tidegate_tests::{promtool, wait};
 
 /// No step takes longer.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -118,6 +118,10 @@ fn gateways_count(cluster: &Cluster, first: &mut Controller) {
     propagated(first, "NoGateway");
     let (one, mut two) = (Pod::start(cluster, "one"), Pod::start(cluster, "two"));
     propagated(first, "in force on 2 of 2 gateways");
+    for address in [first.address(), one.metrics_address()] {
+        let exposition = program::exposition(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        promtool::check_or_skip(&exposition).unwrap_or_else(|error| panic!("{error}"));
+    }
 
     // One that leaves in order is not missed, although its pod is still there.
     two.signal("-TERM");

@@ -9,13 +9,16 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use tidegate_tests::process::Process;
+use tidegate_tests::programs;
 
 use crate::cluster::Cluster;
+use crate::program;
 
 /// A pod and its gateway.
 pub(crate) struct Pod {
     pub(crate) name: String,
     pub(crate) gateway: Process,
+    log: PathBuf,
 }
 
 impl Pod {
@@ -37,10 +40,16 @@ impl Pod {
         let pod = cluster.get("pod", name).unwrap_or_else(|error| panic!("{error}"));
         let uid = pod["metadata"]["uid"].as_str().expect("a UID");
         let config = mount(cluster, &cluster.files().join(name));
-        let mut command = Command::new(crate::program::binary("tidegate-gateway"));
+        let program = programs::own("tidegate-gateway").unwrap_or_else(|error| panic!("{error}"));
+        let mut command = Command::new(program);
         command.arg("--config").arg(config).env("POD_UID", uid);
         let gateway = Process::start(name, cluster.files(), &mut command).expect("it starts");
-        Self { name: name.to_owned(), gateway }
+        Self { name: name.to_owned(), gateway, log: cluster.files().join(format!("{name}.log")) }
+    }
+
+    /// Where its metrics are, as it says in its log.
+    pub(crate) fn metrics_address(&self) -> String {
+        program::said(&self.log, "metrics")
     }
 
     /// Sends its gateway a signal.

@@ -3,13 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_tests::process::Process;
-use tidegate_tests::wait;
+use tidegate_tests::{programs, wait};
 
 use crate::cluster::Cluster;
 
@@ -41,7 +41,8 @@ impl Controller {
         });
         let file = cluster.files().join(format!("{id}.yaml"));
         fs::write(&file, settings.to_string()).expect("written");
-        let mut command = Command::new(binary("tidegate-controller"));
+        let program = programs::own("tidegate-controller").unwrap_or_else(|error| panic!("{error}"));
+        let mut command = Command::new(program);
         command.arg("--config").arg(&file).arg("--kubeconfig").arg(&cluster.kubeconfig).args(["--id", id]);
         let name = format!("controller-{id}");
         let process = Process::start(&name, cluster.files(), &mut command).expect("it starts");
@@ -50,13 +51,7 @@ impl Controller {
 
     /// Where its metrics are, as it says in its log.
     pub(crate) fn address(&self) -> String {
-        let find = || {
-            let log = fs::read_to_string(&self.log).map_err(|error| error.to_string())?;
-            let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let mut addresses = lines.filter_map(|line| line["address"].as_str().map(str::to_owned));
-            addresses.next().ok_or_else(|| "not in the log yet".to_owned())
-        };
-        wait::until("the address", ANSWER, find).unwrap_or_else(|error| panic!("{error}"))
+        said(&self.log, "address")
     }
 
     /// Asks it to end, and waits for that.
@@ -73,22 +68,33 @@ impl Controller {
     }
 }
 
-/// A metric without labels, as the endpoint says.
-pub(crate) fn metric(address: &str, name: &str) -> Result<u64, String> {
+/// The first value of a field in a program's log; the gateway keeps fields one level deeper than the controller.
+pub(crate) fn said(log: &Path, field: &str) -> String {
+    let find = || {
+        let log = fs::read_to_string(log).map_err(|error| error.to_string())?;
+        let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let value =
+            |line: Value| line[field].as_str().or_else(|| line["fields"][field].as_str()).map(str::to_owned);
+        let mut values = lines.filter_map(value);
+        values.next().ok_or_else(|| "not in the log yet".to_owned())
+    };
+    wait::until(field, ANSWER, find).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// All metrics, as the endpoint says them.
+pub(crate) fn exposition(address: &str) -> Result<String, String> {
     let said = |error: std::io::Error| error.to_string();
     let mut stream = TcpStream::connect(address).map_err(said)?;
     stream.set_read_timeout(Some(ANSWER)).map_err(said)?;
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").map_err(said)?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).map_err(said)?;
-    let value = answer.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
-    value.ok_or_else(|| format!("{name} is not in\n{answer}"))
+    answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).ok_or(answer)
 }
 
-/// A program under test; it lies beside the folder of the tests' programs.
-pub(crate) fn binary(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a path");
-    let binary = own.ancestors().nth(2).expect("target/<profile>").join(name);
-    assert!(binary.exists(), "{} is not built: cargo build -p {name}", binary.display());
-    binary
+/// A metric without labels.
+pub(crate) fn metric(address: &str, name: &str) -> Result<u64, String> {
+    let all = exposition(address)?;
+    let value = all.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    value.ok_or_else(|| format!("{name} is not in\n{all}"))
 }

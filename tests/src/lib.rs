@@ -9,6 +9,7 @@
 //! - [`control_plane`]: a real etcd and Kubernetes API server
 //! - [`programs`]: where the real programs are
 //! - [`helm`]: the chart as Helm renders it
+//! - [`promtool`]: what Prometheus has against metrics
 //! - [`node`]: a real cluster with pods, in namespaces of its own
 
 pub mod control_plane;
@@ -19,5 +20,6 @@ pub mod node;
 pub mod place;
 pub mod process;
 pub mod programs;
+pub mod promtool;
 pub mod tree;
 pub mod wait;

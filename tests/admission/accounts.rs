@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::case::Then::{NoRight, Refused, Stored, Unchanged};
-use crate::case::Write::{Apply, Create, Patch, Replace, Status};
-use crate::case::{Case, Then, Who, Write, spec, with};
+use crate::case::Write::{Apply, Create, Delete, DeleteAll, Generate, Patch, Replace, Status};
+use crate::case::{Case, Then, Who, Write, metadata, spec, with};
 
 const REQUESTER: Who = Who { name: "chen.xia", groups: &["sbj-requesters"] };
 const APPROVER: Who = Who { name: "li.qiang", groups: &["sbj-approvers"] };
@@ -16,6 +16,8 @@ const AUDITOR: Who = Who { name: "auditor", groups: &["auditors"] };
 const NEIGHBOUR: Who = Who { name: "ding.hui", groups: &["rsj-approvers"] };
 const RESTORER: Who = Who { name: "backup", groups: &["restorers"] };
 const ROOT: Who = Who { name: "root", groups: &["system:masters"] };
+/// A program in the department's namespace that somebody made an approver.
+const ROBOT: Who = Who { name: "system:serviceaccount:dept-sbj:robot", groups: &["sbj-approvers"] };
 const CONTROLLER: Who =
     Who { name: "system:serviceaccount:tidegate-system:tidegate-controller", groups: &[] };
 /// The controller after somebody gave it every right there is.
@@ -45,6 +47,12 @@ fn review(by: &str) -> Value {
 /// The request with another content.
 fn another() -> Value {
     json!({"request": {"groups": ["sbj/finance"]}})
+}
+
+/// A specification in which a field is there and null, which is not the same as absent on its way to the schema.
+fn with_null(mut spec: Value, field: &str) -> Value {
+    spec[field] = Value::Null;
+    spec
 }
 
 fn on(user: &str) -> Value {
@@ -81,6 +89,8 @@ pub(crate) fn applications() -> Vec<Case> {
             Apply("unit", other()),
             Refused("TG-6024"),
         ),
+        new("a requester has the name made up", REQUESTER, Generate(applied()), Stored),
+        new("a requester has another's name made up", REQUESTER, Generate(other()), Refused("TG-6024")),
         new("a requester pretends to be the portal", REQUESTER, Create(portal()), Refused("TG-6024")),
         new("a department admin pretends to be the portal", CHIEF, Create(portal()), Refused("TG-6024")),
         new("the controller passes on an application", CONTROLLER, Create(portal()), Stored),
@@ -115,6 +125,7 @@ pub(crate) fn approvals() -> Vec<Case> {
             Create(with(asked(BOTH.name), &yes(APPROVER))),
             Refused("TG-6023"),
         ),
+        new("an application without a name brings it", REQUESTER, Generate(approved()), Refused("TG-6023")),
         new("a backup brings back an approval", RESTORER, Create(approved()), Stored),
         new("a backup by apply brings it back", RESTORER, Apply("backup", approved()), Stored),
         new(
@@ -126,6 +137,15 @@ pub(crate) fn approvals() -> Vec<Case> {
         old("a backup approves what is there", applied(), RESTORER, spec(yes(RESTORER)), Refused("TG-6023")),
         old("an approver approves", applied(), APPROVER, spec(yes(APPROVER)), Stored),
         old("an approver approves by apply", applied(), APPROVER, fragment(APPROVER), Stored),
+        old("a program approves in its own name", applied(), ROBOT, spec(yes(ROBOT)), Stored),
+        old("a program approves in a person's", applied(), ROBOT, spec(yes(APPROVER)), Refused("TG-6024")),
+        old(
+            "a program approves what it applied for",
+            asked(ROBOT.name),
+            ROBOT,
+            spec(yes(ROBOT)),
+            Refused("TG-6007"),
+        ),
         old("a department admin approves", applied(), CHIEF, spec(yes(CHIEF)), Stored),
         old("the administrator approves", applied(), ROOT, spec(yes(ROOT)), Stored),
         old("the administrator forges an approver", applied(), ROOT, spec(yes(APPROVER)), Refused("TG-6024")),
@@ -229,7 +249,46 @@ pub(crate) fn edits() -> Vec<Case> {
             spec(json!({"request": {"groups": ["sbj/finance"]}, "approval": null})),
             Stored,
         ),
+        old(
+            "an edit with an approval of nothing",
+            approved(),
+            REQUESTER,
+            Replace(with_null(with(applied(), &another()), "approval")),
+            Stored,
+        ),
         old("an edit before approval", applied(), REQUESTER, spec(another()), Stored),
+        // Whoever may say yes would otherwise write the question as well, and be both persons in two steps.
+        old("an approver edits before approval", applied(), APPROVER, spec(another()), Refused("TG-6007")),
+        old(
+            "an approver edits and drops the approval",
+            approved(),
+            APPROVER,
+            spec(json!({"request": {"groups": ["sbj/finance"]}, "approval": null})),
+            Refused("TG-6007"),
+        ),
+        old(
+            "an approver edits by apply",
+            applied(),
+            APPROVER,
+            Apply("unit", with(applied(), &another())),
+            Refused("TG-6007"),
+        ),
+        old(
+            "an approver disowns the own account",
+            on(APPROVER.name),
+            APPROVER,
+            spec(json!({"request": {"kubernetesUser": null}})),
+            Refused("TG-6007"),
+        ),
+        old(
+            "a department admin edits before approval",
+            applied(),
+            CHIEF,
+            spec(another()),
+            Refused("TG-6007"),
+        ),
+        old("both edit the own application", asked(BOTH.name), BOTH, spec(another()), Stored),
+        old("the administrator edits before approval", applied(), ROOT, spec(another()), Stored),
         old(
             "a requester withdraws the approval",
             approved(),
@@ -268,6 +327,37 @@ pub(crate) fn edits() -> Vec<Case> {
             Stored,
         ),
         old("the controller edits the request", approved(), CONTROLLER, spec(another()), Refused("TG-6025")),
+        old(
+            "a requester labels what is approved",
+            approved(),
+            REQUESTER,
+            metadata(json!({"labels": {"floor": "3"}})),
+            Stored,
+        ),
+        old("a requester deletes", approved(), REQUESTER, Delete, NoRight),
+        old("an approver deletes", approved(), APPROVER, Delete, NoRight),
+        new("an approver deletes all at once", APPROVER, DeleteAll, NoRight),
+        new("a department admin deletes all at once", CHIEF, DeleteAll, NoRight),
+    ]
+}
+
+/// Who asks for another activation code.
+pub(crate) fn activations() -> Vec<Case> {
+    let code = |number: &str| metadata(json!({"annotations": {"tidegate.dev/reissue-activation": number}}));
+    vec![
+        old("an approver asks for a code", approved(), APPROVER, code("1"), Stored),
+        old("a department admin asks for a code", approved(), CHIEF, code("1"), Stored),
+        old("a requester asks for a code", approved(), REQUESTER, code("1"), Refused("TG-6023")),
+        old("a reviewer asks for a code", approved(), REVIEWER, code("1"), Refused("TG-6023")),
+        old("a requester says nothing as a code", approved(), REQUESTER, code(""), Refused("TG-6023")),
+        old("the controller asks for a code", approved(), CONTROLLER, code("1"), Refused("TG-6023")),
+        old(
+            "the controller with every right asks",
+            approved(),
+            CONTROLLER_AS_ROOT,
+            code("1"),
+            Refused("TG-6023"),
+        ),
     ]
 }
 
@@ -292,6 +382,13 @@ pub(crate) fn states() -> Vec<Case> {
             suspended(),
             REQUESTER,
             Replace(approved()),
+            Refused("TG-6023"),
+        ),
+        old(
+            "a requester lets somebody back by null",
+            suspended(),
+            REQUESTER,
+            Replace(with_null(approved(), "state")),
             Refused("TG-6023"),
         ),
         old(

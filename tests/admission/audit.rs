@@ -10,11 +10,12 @@ use crate::DEADLINE;
 use crate::setting::Setting;
 
 /// What has to stand there at least once: the annotation, and its words.
-const EVIDENCE: [(&str, &str); 8] = [
+const EVIDENCE: [(&str, &str); 9] = [
     ("request.vpnusers.tidegate.dev/application", "requested by chen.xia"),
     ("approval.vpnusers.tidegate.dev/approval", "requested by chen.xia, approved by li.qiang"),
     ("approval.vpnusers.tidegate.dev/approval", "approval by li.qiang withdrawn"),
     ("state.vpnusers.tidegate.dev/state", "Suspended to Active"),
+    ("activation.vpnusers.tidegate.dev/activation", "activation code number 1"),
     ("review.vpnusers.tidegate.dev/review", "reviewed by zhou.min until 2027-06-30T16:00:00Z"),
     ("publish.accesspolicies.tidegate.dev/publish", "published in mode Enforce"),
     ("supervisor.departments.tidegate.dev/supervisor", "parent rsj, supervisor rsj"),

@@ -15,6 +15,8 @@ pub(crate) struct Who {
 pub(crate) enum Write {
     /// `kubectl create`.
     Create(Value),
+    /// `kubectl create` with `generateName`: the API server makes the name up.
+    Generate(Value),
     /// `kubectl apply --server-side` as a field manager, taking over what others own.
     Apply(&'static str, Value),
     /// `kubectl replace`.
@@ -23,6 +25,10 @@ pub(crate) enum Write {
     Patch(Value),
     /// `kubectl patch --subresource=status`.
     Status(Value),
+    /// `kubectl delete`.
+    Delete,
+    /// The one request that deletes everything of a kind in the namespace.
+    DeleteAll,
 }
 
 /// What becomes of it.
@@ -69,6 +75,11 @@ impl Case {
         }
         object
     }
+}
+
+/// A merge patch of the metadata.
+pub(crate) fn metadata(patch: Value) -> Write {
+    Write::Patch(json!({"metadata": patch}))
 }
 
 /// A specification with fields put over it, as a merge patch does.

@@ -30,7 +30,12 @@ fn who_may_write_what() {
     let cases: Vec<Case> =
         [accounts::applications(), accounts::approvals(), accounts::edits(), accounts::states()]
             .into_iter()
-            .chain([accounts::reviews(), departments::rules(), departments::departments()])
+            .chain([
+                accounts::activations(),
+                accounts::reviews(),
+                departments::rules(),
+                departments::departments(),
+            ])
             .flatten()
             .collect();
     assert!(cases.len() >= 40, "{} cases", cases.len());

@@ -11,8 +11,11 @@ use tidegate_tests::{programs, wait};
 use crate::DEADLINE;
 use crate::case::{Case, Then, Who, Write};
 
-/// Where the table's accounts and rules lie.
+/// Where the table's accounts and rules lie. It has no label: policies hold in every namespace, whoever adopts it.
 pub(crate) const DEPARTMENT: &str = "dept-sbj";
+
+/// Every account there, as one thing to delete.
+const ALL_ACCOUNTS: &str = "/apis/tidegate.dev/v1alpha1/namespaces/dept-sbj/vpnusers";
 
 const ROLES: &str = "rbac.authorization.k8s.io";
 
@@ -99,6 +102,12 @@ impl<'a> Setting<'a> {
             Write::Create(spec) => {
                 (vec!["create", "--validate=false", "--filename=-"], case.object(spec).to_string())
             }
+            Write::Generate(spec) => {
+                let mut object = case.object(spec);
+                object["metadata"]["generateName"] = format!("{}-", case.name).into();
+                object["metadata"]["name"] = Value::Null;
+                (vec!["create", "--validate=false", "--filename=-"], object.to_string())
+            }
             Write::Replace(spec) => {
                 (vec!["replace", "--validate=false", "--filename=-"], case.object(spec).to_string())
             }
@@ -117,6 +126,15 @@ impl<'a> Setting<'a> {
                     arguments.extend(["--namespace", DEPARTMENT]);
                 }
                 (arguments, String::new())
+            }
+            Write::Delete => (
+                vec!["delete", case.kind, &case.name, "--namespace", DEPARTMENT, "--wait=false"],
+                String::new(),
+            ),
+            // kubectl deletes one by one; this is what a client of one's own would send.
+            Write::DeleteAll => {
+                text = format!("--raw={ALL_ACCOUNTS}");
+                (vec!["delete", &text], String::new())
             }
         };
         arguments.push(&user);

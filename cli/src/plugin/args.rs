@@ -148,7 +148,7 @@ pub(crate) struct StopArgs {
 #[derive(Debug, Parser)]
 #[command(after_help = "\
 The code before it stops working. The new one is laid out in Secret tidegate-activation-NAME in the
-department's namespace, for whoever hands accounts over.")]
+department's namespace, for whoever hands accounts over. You need the verb approve.")]
 pub(crate) struct ActivateArgs {
     /// Whose.
     #[command(flatten)]

@@ -13,7 +13,8 @@ use crate::check::report::Finding;
 use crate::cluster::{Cluster, call};
 
 /// The policies of the chart; a test holds the list to it.
-const POLICIES: [&str; 6] = [
+const POLICIES: [&str; 7] = [
+    "activation.vpnusers.tidegate.dev",
     "approval.vpnusers.tidegate.dev",
     "publish.accesspolicies.tidegate.dev",
     "request.vpnusers.tidegate.dev",

@@ -25,7 +25,7 @@ pub(super) fn nothing_is_installed(setting: &Setting) {
     assert_eq!((said.code, &report["outcome"]), (Some(1), &"error".into()), "{said:?}");
     assert_eq!(outcomes(&report, "api-version"), ["ok"]);
     assert_eq!(outcomes(&report, "kind"), ["error"; 7]);
-    assert_eq!(outcomes(&report, "admission-policy"), ["error"; 6]);
+    assert_eq!(outcomes(&report, "admission-policy"), ["error"; 7]);
     assert_eq!(outcomes(&report, "controller-installed"), ["error"]);
 
     let text = setting.tidegate(&["check"]);
@@ -40,7 +40,7 @@ pub(super) fn nothing_is_installed(setting: &Setting) {
 pub(super) fn kinds_and_admission_turn_green(setting: &Setting) {
     let report = wait::until("policies are checked", DEADLINE, || {
         let report = setting.tidegate(&["check", "-o", "json"]).json();
-        if outcomes(&report, "admission-policy") == ["ok"; 6] { Ok(report) } else { Err(report.to_string()) }
+        if outcomes(&report, "admission-policy") == ["ok"; 7] { Ok(report) } else { Err(report.to_string()) }
     });
     let report = report.unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(outcomes(&report, "kind"), ["ok"; 7], "{report}");

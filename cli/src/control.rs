@@ -102,20 +102,20 @@ async fn answer(stream: UnixStream, store: Embedded, state: Option<PathBuf>) -> 
 }
 
 async fn answer_line(line: &str, store: Embedded, state: Option<PathBuf>) -> Result<Answer> {
-    let question = serde_json::from_str(line)?;
-    if let Question::Explain { account, resource } = question {
-        let snapshot = store.subscribe().borrow().snapshot.clone();
-        // The decision has an engine of its own and may take a moment.
-        let explained = tokio::task::spawn_blocking(move || {
-            let snapshot = snapshot.context("nothing is published")?;
-            let question = explain::ask(&account, &resource)?;
-            let explanation = explain::explain(&snapshot, &question, state.as_deref())?;
-            anyhow::Ok(serde_json::to_value(explanation)?)
-        });
-        return Ok(Answer::Explanation(explained.await??));
-    }
+    let snapshot = store.subscribe().borrow().snapshot.clone();
     let pools: Pools<Embedded> = [(POOL.to_owned(), store)].into();
-    Ok(match question {
+    Ok(match serde_json::from_str(line)? {
+        Question::Explain { account, resource } => {
+            // The decision has an engine of its own and may take a moment.
+            let explained = tokio::task::spawn_blocking(move || {
+                let snapshot = snapshot.context("nothing is published")?;
+                let question = explain::ask(&account, &resource)?;
+                let explanation = explain::explain(&snapshot, &question, state.as_deref())?;
+                anyhow::Ok(serde_json::to_value(explanation)?)
+            });
+            Answer::Explanation(explained.await??)
+        }
+        Question::Gateways => Answer::Gateways(admin::gateways(&pools, serve::now()).await?),
         Question::Sessions { department } => {
             let department = department.map(|code| code.parse()).transpose()?;
             Answer::Sessions(admin::sessions(&pools, department.as_ref()).await?)
@@ -125,9 +125,6 @@ async fn answer_line(line: &str, store: Embedded, state: Option<PathBuf>) -> Res
             let found = admin::find(&pools, id).await?.context("the gateway does not report this session")?;
             admin::end(&pools, &found).await?;
             Answer::Ended(session)
-        }
-        Question::Explain { .. } | Question::Gateways => {
-            Answer::Gateways(admin::gateways(&pools, serve::now()).await?)
         }
     })
 }

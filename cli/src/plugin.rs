@@ -272,8 +272,18 @@ fn shown(user: &VpnUser, me: &str, plan: &Plan) -> String {
     if !request.groups.is_empty() {
         row("groups", &request.groups.join(", "));
     }
+    // Rules look at these as they do at groups.
+    for (name, value) in &request.attributes {
+        row("attribute", &format!("{name}={value}"));
+    }
+    if let Some(user) = &request.kubernetes_user {
+        row("cluster user", user);
+    }
     if let Some(reason) = &request.reason {
         row("reason", reason);
+    }
+    if let Some(from) = &request.valid_from {
+        row("valid from", from);
     }
     if let Some(until) = &request.valid_until {
         row("valid until", until);
@@ -346,15 +356,24 @@ mod tests {
     }
 
     #[test]
-    fn who_asked_and_who_decides_stand_beside_each_other() {
+    fn all_of_the_request_is_shown_and_who_asked_beside_who_decides() {
         let user: VpnUser = serde_json::from_value(json!({
             "apiVersion": "tidegate.dev/v1alpha1", "kind": "VpnUser", "metadata": {"name": "li-qiang"},
-            "spec": {"request": {"person": "Li Qiang", "unit": "Payments"}, "requestedBy": "zhou.ke"},
+            "spec": {"requestedBy": "zhou.ke", "request": {
+                "person": "Li Qiang", "unit": "Payments", "groups": ["hr/clerks"], "attributes": {"duty": "audit"},
+                "kubernetesUser": "li.qiang", "validFrom": "2027-01-01T00:00:00Z", "validUntil": "2027-12-31T00:00:00Z",
+                "reason": "new in the team",
+            }},
         }))
         .expect("a VpnUser");
         let verb = Verb::Approve { reference: None, until: None, force: false };
         let plan = Plan::of(&verb, &user, "he.lin").expect("a plan");
         let text = shown(&user, "he.lin", &plan);
+        let request = serde_json::to_value(&user.spec.request).expect("JSON");
+        for value in request.as_object().into_iter().flatten().map(|(_, value)| value) {
+            let word = value.get(0).or_else(|| value.get("duty")).unwrap_or(value).as_str().expect("a word");
+            assert!(text.contains(word), "{word} is not shown:\n{text}");
+        }
         assert!(text.contains("asked for by    zhou.ke\n  decided by      he.lin (you)\n"), "{text}");
         assert!(text.contains("spec.approval.by: (none) -> he.lin"), "{text}");
     }

@@ -148,7 +148,7 @@ pub(crate) fn store(installed: &Installed) -> Vec<Finding> {
             "its log says why: etcd is away, its certificate is refused, or it is older than supported",
         ),
     };
-    let failures = metrics.value("tidegate_controller_write_failures_total").unwrap_or(0.0);
+    let failures = metrics.sum("tidegate_controller_write_failures_total");
     let writes = if failures == 0.0 {
         Finding::ok("store-writes", "the controller can write what it publishes")
     } else {

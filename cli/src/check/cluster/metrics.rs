@@ -41,6 +41,11 @@ impl Metrics {
         self.samples(name).next().and_then(|(_, value)| value.parse().ok())
     }
 
+    /// The values of all samples of a metric together.
+    pub(crate) fn sum(&self, name: &str) -> f64 {
+        self.samples(name).filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    }
+
     /// The value of a label of the first sample of a metric.
     pub(crate) fn label<'a>(&'a self, name: &'a str, label: &str) -> Option<&'a str> {
         let (labels, _) = self.samples(name).next()?;
@@ -68,11 +73,13 @@ mod tests {
 
     #[test]
     fn samples_are_found_by_their_whole_name() {
-        let text = "# HELP a_b x\n# TYPE a_b gauge\na_b_more 3\na_b 2.5\nc{version=\"3.6.16\",x=\"y\"} 1\n";
+        let text = "# HELP a_b x\n# TYPE a_b gauge\na_b_more 3\na_b 2.5\nc{version=\"3.6.16\",x=\"y\"} 1\n\
+                    d{to=\"state\"} 0\nd{to=\"store\"} 2\n";
         let metrics = Metrics(text.into());
         assert_eq!(metrics.value("a_b"), Some(2.5));
         assert_eq!(metrics.value("a"), None);
         assert_eq!(metrics.label("c", "version"), Some("3.6.16"));
         assert_eq!(metrics.label("c", "none"), None);
+        assert_eq!((metrics.sum("d"), metrics.sum("e")), (2.0, 0.0));
     }
 }

@@ -9,11 +9,12 @@ pub(super) fn lifecycle(setting: &Setting) {
     setting.application("li-qiang", |_| {});
     wait_for_rights(setting);
 
-    let approve = ["approve", "vu/li-qiang", "--reference", "2026-117", "--until", "2027-06-30", "--yes"];
+    let until = in_days(200);
+    let approve = ["approve", "vu/li-qiang", "--reference", "2026-117", "--until", &until, "--yes"];
     let said = setting.done("he.lin", &approve);
     assert_eq!((&said["changed"], &said["requestedBy"]), (&true.into(), &"zhou.ke".into()), "{said}");
     let stored = setting.stored("li-qiang");
-    let approval = json!({"by": "he.lin", "reference": "2026-117", "until": "2027-06-30T23:59:59Z"});
+    let approval = json!({"by": "he.lin", "reference": "2026-117", "until": format!("{until}T23:59:59Z")});
     assert_eq!(stored["spec"]["approval"], approval, "he.lin cannot read Departments: the day is UTC's");
     assert_eq!(owner(&stored, "f:approval"), ("tidegate-approve".into(), "Apply".into()));
 
@@ -79,7 +80,7 @@ pub(super) fn refusals(setting: &Setting) {
     assert!(words.contains("\"nobody\" not found"), "{words}");
     let words = setting.refused("stranger", &["suspend", "ma.chao"]);
     assert!(words.contains("forbidden") && words.contains("kubectl auth can-i"), "{words}");
-    for until in ["yesterday", "2020-01-01", "2030-01-01"] {
+    for until in ["yesterday", &in_days(-2), &in_days(500)] {
         let words = setting.refused("he.lin", &["approve", "ma.chao", "--yes", "--until", until]);
         assert!(words.contains("--until"), "{words}");
     }
@@ -136,6 +137,12 @@ fn wait_for_rights(setting: &Setting) {
         })
         .unwrap_or_else(|error| panic!("{error}"));
     }
+}
+
+/// The day so many days from now, as people write it.
+fn in_days(days: i64) -> String {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    now.saturating_add(jiff::Span::new().days(days)).to_string()
 }
 
 /// The manager of a field of the specification, and how it was written.

@@ -21,6 +21,8 @@ pub mod labels;
 pub mod lead;
 pub mod lease;
 pub mod objects;
+#[cfg(test)]
+mod one_object;
 mod patches;
 pub mod pki;
 pub mod presence;

@@ -37,13 +37,13 @@ use super::{finalizers, status};
 use collection::Collection;
 pub(crate) use shelf::DOCUMENT_BYTES_MAX;
 use shelf::{Prefix, Shelf};
-use stored::{Changed, Job, Place};
+use stored::{ATTEMPTS, Changed, Job, Place};
 
 /// Objects written at once.
 const AT_ONCE: usize = 16;
 
-/// Calls one write may take: try, look, try again.
-const CALLS_MAX: u32 = 6;
+/// Calls one write may take: each attempt, and a look after it.
+const CALLS_MAX: u32 = 2 * ATTEMPTS;
 
 /// Added to the time the calls themselves may take.
 const SLACK: Duration = Duration::from_secs(5);
@@ -156,11 +156,11 @@ impl Keep {
             .iter()
             .filter(|(_, shelf)| shelf.unwritten().next().is_none())
             .flat_map(|(collection, shelf)| {
-                shelf.doomed().map(|prefix| Job {
+                shelf.doomed().map(|(prefix, version)| Job {
                     collection: collection.clone(),
                     prefix,
                     documents: None,
-                    version: None,
+                    version: version.map(str::to_owned),
                 })
             })
             .collect();
@@ -204,7 +204,12 @@ impl Keep {
             }
             None => {
                 let why = "the program is stopping, or the API server does not answer";
-                failures.extend(all.into_iter().map(|what| (what, why.to_owned())));
+                for what in all {
+                    if let Some(shelf) = shelves.get_mut(&what.0) {
+                        shelf.doubt(what.1);
+                    }
+                    failures.insert(what, why.to_owned());
+                }
             }
         }
         failures
@@ -227,18 +232,20 @@ impl Keep {
         }
     }
 
-    /// Waits on this thread for what the runtime does; `None` when nothing comes of it.
+    /// Waits on this thread for what the runtime does; `None` when nothing comes of it, nor will later.
     fn wait<T: Send + 'static>(
         &self,
         deadline: Duration,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<T> {
         let (sender, receiver) = sync_channel(1);
-        self.runtime.spawn(async move {
+        let task = self.runtime.spawn(async move {
             // Nobody may be waiting any longer.
             let _ = sender.send(work.await);
         });
-        receiver.recv_timeout(deadline).ok()
+        let outcome = receiver.recv_timeout(deadline).ok();
+        task.abort();
+        outcome
     }
 
     fn failed(&self, what: &Path, why: &str) -> StateError {

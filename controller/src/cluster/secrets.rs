@@ -65,12 +65,19 @@ pub enum SecretError {
 }
 
 /// The Secrets of the controller's namespace.
-#[derive(Debug)]
 pub struct Keeper {
     secrets: Api<Secret>,
     maps: Api<ConfigMap>,
     /// What must come back the same when it is deleted.
     memory: BTreeMap<String, Data>,
+}
+
+/// Names only: what is remembered are keys.
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let known: Vec<&String> = self.memory.keys().collect();
+        f.debug_struct("Keeper").field("known", &known).finish_non_exhaustive()
+    }
 }
 
 /// What is to be done with a Secret as it was found.

@@ -61,13 +61,13 @@ impl fmt::Display for Prefix {
 #[derive(Debug)]
 pub(super) struct Shelf {
     shards: BTreeMap<Prefix, Shard>,
-    /// Objects that have to go.
-    doomed: BTreeSet<Prefix>,
+    /// Objects that have to go, each with its version, if known.
+    doomed: BTreeMap<Prefix, Option<String>>,
     /// Documents above which a shard is split.
     limit: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shard {
     documents: Documents,
     /// The version of the object in the cluster, if known.
@@ -75,9 +75,20 @@ struct Shard {
     unwritten: bool,
 }
 
+/// Without what the documents say: some hold password hashes.
+impl fmt::Debug for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shard")
+            .field("documents", &self.documents.len())
+            .field("version", &self.version)
+            .field("unwritten", &self.unwritten)
+            .finish()
+    }
+}
+
 impl Shelf {
     pub(super) fn new(limit: usize) -> Self {
-        Self { shards: BTreeMap::new(), doomed: BTreeSet::new(), limit }
+        Self { shards: BTreeMap::new(), doomed: BTreeMap::new(), limit }
     }
 
     /// Takes up a shard as it was found in the cluster; [`Self::settle`] comes after the last.
@@ -92,7 +103,7 @@ impl Shelf {
             self.shards.keys().copied().filter(|prefix| self.has_descendants(*prefix)).collect();
         for prefix in inner {
             let Some(shard) = self.shards.remove(&prefix) else { continue };
-            self.doomed.insert(prefix);
+            self.doomed.insert(prefix, shard.version);
             for (name, bytes) in shard.documents {
                 if self.get(&name).is_none() {
                     self.put(&name, bytes);
@@ -130,11 +141,17 @@ impl Shelf {
             (0..=BITS_MAX).map(|bits| Prefix::of(hash, bits)).find(|prefix| !self.has_descendants(*prefix))
         });
         let Some(prefix) = prefix else { return };
-        self.doomed.remove(&prefix);
-        let shard = self.shards.entry(prefix).or_default();
-        shard.unwritten = true;
-        shard.documents.insert(name.to_owned(), bytes);
+        self.add(prefix, name.to_owned(), bytes);
         self.split(prefix);
+    }
+
+    /// Adds a document to a shard, which there is from now on.
+    fn add(&mut self, prefix: Prefix, name: String, bytes: Arc<[u8]>) {
+        let doomed = self.doomed.remove(&prefix).flatten();
+        let shard =
+            self.shards.entry(prefix).or_insert_with(|| Shard { version: doomed, ..Shard::default() });
+        shard.unwritten = true;
+        shard.documents.insert(name, bytes);
     }
 
     /// Removes a document; returns the shard it was in.
@@ -144,8 +161,9 @@ impl Shelf {
         shard.documents.remove(name)?;
         shard.unwritten = true;
         if shard.documents.is_empty() {
+            let version = shard.version.take();
             self.shards.remove(&prefix);
-            self.doomed.insert(prefix);
+            self.doomed.insert(prefix, version);
         }
         Some(prefix)
     }
@@ -158,15 +176,12 @@ impl Shelf {
             return;
         }
         let Some(shard) = self.shards.remove(&prefix) else { return };
-        self.doomed.insert(prefix);
+        self.doomed.insert(prefix, shard.version);
         let mut children = BTreeSet::new();
         for (name, bytes) in shard.documents {
             let child = Prefix::of(hash(&name), prefix.bits + 1);
             children.insert(child);
-            self.doomed.remove(&child);
-            let shard = self.shards.entry(child).or_default();
-            shard.unwritten = true;
-            shard.documents.insert(name, bytes);
+            self.add(child, name, bytes);
         }
         children.into_iter().for_each(|child| self.split(child));
     }
@@ -177,9 +192,9 @@ impl Shelf {
         unwritten.map(|(prefix, shard)| (*prefix, &shard.documents, shard.version.as_deref()))
     }
 
-    /// Objects that have to go, once nothing is unwritten.
-    pub(super) fn doomed(&self) -> impl Iterator<Item = Prefix> {
-        self.doomed.iter().copied()
+    /// Objects that have to go once nothing is unwritten, each with the version it has.
+    pub(super) fn doomed(&self) -> impl Iterator<Item = (Prefix, Option<&str>)> {
+        self.doomed.iter().map(|(prefix, version)| (*prefix, version.as_deref()))
     }
 
     /// The cluster has the shard now.
@@ -201,11 +216,15 @@ impl Shelf {
             shard.version = None;
             shard.unwritten = true;
         }
+        if let Some(version) = self.doomed.get_mut(&prefix) {
+            *version = None;
+        }
     }
 
     /// The same, unless the object has the version we wrote.
     pub(super) fn doubt_unless(&mut self, prefix: Prefix, version: Option<&str>) {
-        let known = self.shards.get(&prefix).and_then(|shard| shard.version.as_deref());
+        let shard = self.shards.get(&prefix).map(|shard| &shard.version);
+        let known = shard.or_else(|| self.doomed.get(&prefix)).and_then(Option::as_deref);
         if version.is_none() || version != known {
             self.doubt(prefix);
         }
@@ -230,7 +249,7 @@ mod tests {
     fn write_all(shelf: &mut Shelf) {
         let prefixes: Vec<Prefix> = shelf.unwritten().map(|(prefix, ..)| prefix).collect();
         prefixes.into_iter().for_each(|prefix| shelf.written(prefix, "1".into()));
-        let doomed: Vec<Prefix> = shelf.doomed().collect();
+        let doomed: Vec<Prefix> = shelf.doomed().map(|(prefix, _)| prefix).collect();
         doomed.into_iter().for_each(|prefix| shelf.removed(prefix));
     }
 
@@ -279,7 +298,7 @@ mod tests {
         shelf.settle();
         assert_eq!(shelf.get(&changed).unwrap().as_ref(), b"[]");
         assert!(old.keys().all(|name| shelf.get(name).is_some()));
-        assert_eq!(shelf.doomed().collect::<Vec<_>>(), [root]);
+        assert_eq!(shelf.doomed().collect::<Vec<_>>(), [(root, Some("1"))]);
         assert_eq!(shelf.unwritten().count(), 1, "the other child");
     }
 
@@ -289,10 +308,23 @@ mod tests {
         shelf.put("a", bytes());
         write_all(&mut shelf);
         let root = shelf.take("a").unwrap();
-        assert_eq!(shelf.doomed().collect::<Vec<_>>(), [root]);
+        // Nothing is removed or replaced but the version that is known.
+        assert_eq!(shelf.doomed().collect::<Vec<_>>(), [(root, Some("1"))]);
         shelf.put("a", bytes());
         assert_eq!(shelf.doomed().count(), 0);
-        assert_eq!(shelf.unwritten().count(), 1);
+        let unwritten: Vec<_> = shelf.unwritten().map(|(prefix, _, version)| (prefix, version)).collect();
+        assert_eq!(unwritten, [(root, Some("1"))]);
+        shelf.take("a");
+        shelf.doubt(root);
+        assert_eq!(shelf.doomed().collect::<Vec<_>>(), [(root, None)]);
+    }
+
+    #[test]
+    fn documents_are_never_printed() {
+        let mut shelf = Shelf::new(64);
+        shelf.put("a", Arc::from(*b"AAAA"));
+        let printed = format!("{shelf:?}");
+        assert!(!printed.contains("65, 65") && printed.contains("documents: 1"), "{printed}");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::serde::{Serialize, de::DeserializeOwned};
-use kube_client::api::{DeleteParams, ListParams, PostParams};
+use kube_client::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube_client::core::{NamespaceResourceScope, PartialObjectMeta};
 use kube_client::{Api, Client, Resource};
 use kube_runtime::watcher::{self, Event};
@@ -34,7 +34,7 @@ const TERM: &str = "tidegate.dev/term";
 const PAGE: u32 = 32;
 
 /// Attempts of one write: others may be faster once, the object may be gone once.
-const ATTEMPTS: u32 = 4;
+pub(super) const ATTEMPTS: u32 = 4;
 
 /// After a failed watch, the next one comes this much later.
 const REWATCH: Duration = Duration::from_secs(1);
@@ -195,11 +195,7 @@ impl Place {
                 let metadata = self.metadata(&job.collection, &name);
                 self.write(&api, metadata, &documents, job.version).await.map(Some)
             }
-            None => match call(api.delete(&name, &DeleteParams::default())).await {
-                Ok(_) => Ok(None),
-                Err(error) if error.is_missing() => Ok(None),
-                Err(error) => Err(error.to_string()),
-            },
+            None => self.remove(&api, &name, job.version).await.map(|()| None),
         }
     }
 
@@ -251,13 +247,46 @@ impl Place {
                 Err(error) => return Err(error.to_string()),
             }
         }
-        Err(format!("somebody else keeps changing it: {last}"))
+        Err(contended(&last))
     }
 
-    /// What is there instead of what we expected. A later term than ours means that we do not lead.
+    async fn remove<K: Holder>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        mut version: Option<String>,
+    ) -> Result<(), String> {
+        let mut last = String::new();
+        for _ in 0..ATTEMPTS {
+            if version.is_none() {
+                let Some(found) = self.find(api, name).await? else { return Ok(()) };
+                version.clone_from(&found.meta().resource_version);
+            }
+            let preconditions = Preconditions { resource_version: version.take(), uid: None };
+            let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+            match call(api.delete(name, &parameters)).await {
+                Err(error) if error.is_conflict() => last = error.to_string(),
+                Err(error) if !error.is_missing() => return Err(error.to_string()),
+                _ => return Ok(()),
+            }
+        }
+        Err(contended(&last))
+    }
+
+    /// What is there instead of what we expected.
     async fn look<K: Holder>(&self, api: &Api<K>, name: &str, wanted: &Documents) -> Result<Seen, String> {
+        let Some(found) = self.find(api, name).await? else { return Ok(Seen::Other(None)) };
+        let version = found.meta().resource_version.clone();
+        match version {
+            Some(version) if found.documents() == *wanted => Ok(Seen::Same(version)),
+            version => Ok(Seen::Other(version)),
+        }
+    }
+
+    /// An object as it is. A later term than ours means that we do not lead.
+    async fn find<K: Holder>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, String> {
         let found = call(api.get_opt(name)).await.map_err(|error| error.to_string())?;
-        let Some(found) = found else { return Ok(Seen::Other(None)) };
+        let Some(found) = found else { return Ok(None) };
         let annotations = found.meta().annotations.as_ref();
         let term = annotations.and_then(|all| all.get(TERM)?.parse::<u64>().ok()).unwrap_or(0);
         if term > self.term {
@@ -266,11 +295,7 @@ impl Place {
                 self.term
             ));
         }
-        let version = found.meta().resource_version.clone();
-        match version {
-            Some(version) if found.documents() == *wanted => Ok(Seen::Same(version)),
-            version => Ok(Seen::Other(version)),
-        }
+        Ok(Some(found))
     }
 
     /// Follows all kept objects from now on.
@@ -283,6 +308,10 @@ impl Place {
         followers.spawn(follow(config_maps, Arc::clone(changed)));
         followers
     }
+}
+
+fn contended(last: &str) -> String {
+    format!("somebody else keeps changing it: {last}")
 }
 
 enum Seen {
@@ -330,5 +359,38 @@ async fn follow<K: Holder>(api: Api<PartialObjectMeta<K>>, changed: Arc<Changed>
                 tokio::time::sleep(REWATCH).await;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::super::one_object::Server;
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_later_controller_wrote_is_neither_replaced_nor_removed() {
+        let server = Arc::new(Server::default());
+        let place = Place { client: server.client().await, namespace: "tidegate-system".into(), term: 3 };
+        let job = |documents: bool, version: Option<String>| Job {
+            collection: Collection::Credentials("sbj".into()),
+            prefix: Prefix::parse("0", "0").unwrap(),
+            documents: documents.then(|| Documents::from([("a.json".to_owned(), Arc::from(*b"{}"))])),
+            version,
+        };
+        let version = place.perform(job(true, None)).await.unwrap();
+        server.edit(|object| object["metadata"]["annotations"][TERM] = json!("4"));
+        let theirs = server.object();
+        for documents in [true, false] {
+            let refused = place.perform(job(documents, version.clone())).await.unwrap_err();
+            assert!(refused.contains("term 4 has taken over"), "{refused}");
+            assert_eq!(server.object(), theirs);
+        }
+
+        // Somebody's edit alone saves nothing.
+        server.edit(|object| object["metadata"]["annotations"] = json!({}));
+        assert_eq!(place.perform(job(false, version)).await, Ok(None));
+        assert_eq!(server.object(), None);
     }
 }

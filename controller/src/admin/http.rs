@@ -84,6 +84,16 @@ impl Refusal {
             Self::Forbidden(text) | Self::Unavailable(text) => text,
         }
     }
+
+    /// Whoever may not end a session learns neither whether it exists nor whose it is.
+    fn without_place(self) -> Self {
+        match self {
+            Self::Forbidden(_) => Self::Forbidden(format!(
+                "there is no such session, or you may not delete sessions.{GROUP} there"
+            )),
+            other => other,
+        }
+    }
 }
 
 impl From<CallError> for Refusal {
@@ -149,10 +159,10 @@ impl<S: Store> Admin<S> {
             }
             Question::End(id) => {
                 let found = find(&pools, id).await?;
-                // Whoever may not end it does not learn whether it exists.
                 let namespace =
                     found.as_ref().map(|found| format!("dept-{}", found.session.account.department));
-                self.may(&user, "delete", "sessions", namespace.as_deref()).await?;
+                let may = self.may(&user, "delete", "sessions", namespace.as_deref()).await;
+                may.map_err(Refusal::without_place)?;
                 let Some(found) = found else {
                     return Err(Refusal::NotFound("no gateway reports this session; it may have ended"));
                 };
@@ -292,6 +302,15 @@ mod tests {
         for bad in ["/v1/sessions/", "/v1/sessions/+0000102030405060708090a0b0c0d0e0", "/v1/sessions/x"] {
             assert_eq!(asked(&delete, bad), Err(StatusCode::BAD_REQUEST), "{bad}");
         }
+    }
+
+    #[test]
+    fn whoever_may_not_end_a_session_does_not_learn_whose_it_is() {
+        let said = |place: &str| {
+            Refusal::Forbidden(format!("may not, {place}")).without_place().message().to_owned()
+        };
+        assert_eq!(said("in dept-sbj"), said("in every namespace"));
+        assert!(!said("in dept-sbj").contains("sbj"));
     }
 
     #[test]

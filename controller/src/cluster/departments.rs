@@ -119,20 +119,26 @@ pub async fn keep(
             Some(wanted) if says(&found, wanted) => _ = there.insert(key),
             // The role of a binding cannot be changed, only its subjects.
             Some(wanted) if found.get("roleRef") == wanted.get("roleRef") => {}
-            _ => remove(client, &key).await?,
+            _ => refused_alone(&key, remove(client, &key).await)?,
         }
     }
     for (key, binding) in wanted.iter().filter(|(key, _)| !there.contains(*key)) {
         let api: Api<RoleBinding> = Api::namespaced(client.clone(), &key.0);
-        match call(api.patch(&key.1, &params(FIELD_MANAGER), &Patch::Apply(binding))).await {
-            // The namespace is going, or somebody's binding of this name has another role: the others go on.
-            Err(error @ CallError::Refused { .. }) => {
-                tracing::error!(namespace = key.0, binding = key.1, %error, "a role cannot be bound");
-            }
-            other => _ = other?,
-        }
+        let bound = call(api.patch(&key.1, &params(FIELD_MANAGER), &Patch::Apply(binding))).await;
+        refused_alone(key, bound.map(drop))?;
     }
     Ok(())
+}
+
+/// The namespace is going, or somebody's binding of this name has another role: the others go on.
+fn refused_alone(key: &(String, String), outcome: Result<(), CallError>) -> Result<(), CallError> {
+    match outcome {
+        Err(error @ CallError::Refused { .. }) => {
+            tracing::error!(namespace = key.0, binding = key.1, %error, "a role cannot be bound or unbound");
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// Whether a binding has the role and exactly the subjects that are wanted.

@@ -129,19 +129,17 @@ impl<S: Store> Controller<S> {
         let now = crate::time::now();
         let outcome = self.attempt(reading, now).await;
         self.metrics.build_seconds.observe(started.elapsed().as_secs_f64());
+        let later = || Some(Instant::now() + RETRY);
         let (holds_until, retry) = match outcome {
-            Ok(holds_until) => (holds_until, self.vault.has_unsaved()),
-            Err(Unfinished) => (Timestamp::NEVER, true),
+            Ok(done) if self.vault.has_unsaved() => (done.holds_until, later()),
+            // Whatever else has to be done comes in between.
+            Ok(done) => (done.holds_until, (!done.laid_out).then(Instant::now)),
+            Err(Unfinished) => (Timestamp::NEVER, later()),
         };
-        Next {
-            holds_until,
-            retry: retry.then(|| Instant::now() + RETRY),
-            reports_at: self.refresh().await,
-            intents_from: Instant::now(),
-        }
+        Next { holds_until, retry, reports_at: self.refresh().await, intents_from: Instant::now() }
     }
 
-    async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<Timestamp, Unfinished> {
+    async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<Done, Unfinished> {
         self.ledger.recall(reading);
         self.metrics.held_back.set(i64::try_from(reading.held_back).unwrap_or(i64::MAX));
         for (key, uid) in &reading.unheld {
@@ -203,8 +201,7 @@ impl<S: Store> Controller<S> {
             self.failing = None;
         }
         self.teller.ready(self.published.generation);
-        laid_out?;
-        Ok(holds_until)
+        Ok(Done { holds_until, laid_out: laid_out? })
     }
 
     /// Publishes what changed. A department too large to be published keeps the others from nothing.
@@ -251,7 +248,8 @@ impl<S: Store> Controller<S> {
         self.published.note(publication, generation);
     }
 
-    fn lay_out_codes(&mut self, people: &People) -> Result<(), Unfinished> {
+    /// Lays out activation codes; whether all of them are.
+    fn lay_out_codes(&mut self, people: &People) -> Result<bool, Unfinished> {
         let vault = &self.vault;
         let outstanding: Vec<_> = people
             .all()
@@ -261,11 +259,7 @@ impl<S: Store> Controller<S> {
             })
             .collect();
         let outstanding = outstanding.iter().map(|(id, uid, issue)| (id, *uid, *issue));
-        match self.slips.update(&self.state, outstanding) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Unfinished),
-            Err(error) => Err(self.state_failed(&error)),
-        }
+        self.slips.update(&self.state, outstanding).map_err(|error| self.state_failed(&error))
     }
 
     /// Accounts that were gone for long enough lose their credentials.
@@ -433,6 +427,14 @@ impl<S: Store> Controller<S> {
 
 fn problem(code: Code, key: &ObjectKey, origin: String, message: &str) -> Problem {
     Problem { code: code.id(), object: key.to_string(), origin, message: message.to_owned() }
+}
+
+/// A round that came to its end.
+struct Done {
+    /// When time alone changes a condition.
+    holds_until: Timestamp,
+    /// Whether all activation codes are laid out; the others follow in the next rounds.
+    laid_out: bool,
 }
 
 /// A round that did not come to its end; why has been told.

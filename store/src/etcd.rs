@@ -235,9 +235,15 @@ impl Shared {
         }
     }
 
-    fn show_ended(&self, session: SessionId, reason: EndReason, until: Timestamp) {
+    /// Shows sessions that ended, all at once: each showing copies the list.
+    fn show_ended(&self, sessions: impl IntoIterator<Item = (SessionId, EndReason, Timestamp)>) {
+        let now = self.now();
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.note(session, reason, until, self.now()) {
+        let mut news = false;
+        for (session, reason, until) in sessions {
+            news |= ended.note(session, reason, until, now);
+        }
+        if news {
             self.ended_news.store(true, Ordering::Release);
             // Under the lock, so that an older list never comes after a newer one.
             self.view.send_modify(|view| view.ended = ended.shown());
@@ -320,9 +326,7 @@ impl Etcd {
         if let Some(stored) = stored {
             mirror = stored.mirror;
             shared.show(&mirror);
-            for (session, reason, until) in stored.ended {
-                shared.show_ended(session, reason, until);
-            }
+            shared.show_ended(stored.ended);
             shared.view.send_modify(|view| view.fresh_at = stored.fresh_at);
         }
         let mut feed = Feed::new(Arc::clone(&shared), mirror, disk);

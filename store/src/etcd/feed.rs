@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{EventType, TxnOp, WatchOptions, WatchResponse, WatchStream};
 use tidegate_core::Timestamp;
+use tokio::sync::watch as channel;
 
 use super::disk::Disk;
 use super::keys::{Keys, end_of};
@@ -45,6 +46,8 @@ pub(super) struct Feed {
     tracker: Tracker,
     pub(super) mirror: Mirror,
     spans: Vec<(String, Vec<u8>)>,
+    /// Told of every new ring, also of one that comes while there is no connection.
+    rings: channel::Receiver<u64>,
     member: usize,
     disk: Option<Arc<Mutex<Disk>>>,
     saved: Instant,
@@ -56,7 +59,8 @@ impl Feed {
         let spans = spans(&shared.keys, matches!(shared.role, EtcdRole::Controller { .. }));
         let tracker = Tracker::new(spans.len());
         let disk = disk.map(|disk| Arc::new(Mutex::new(disk)));
-        Self { shared, tracker, mirror, spans, member: 0, disk, saved: Instant::now(), changed: false }
+        let (rings, saved) = (shared.rings.subscribe(), Instant::now());
+        Self { shared, tracker, mirror, spans, rings, member: 0, disk, saved, changed: false }
     }
 
     /// Reads everything for the first time.
@@ -104,7 +108,6 @@ impl Feed {
         let mut heard = Instant::now();
         // When the question was asked that the next answer is taken for.
         let mut asked: Option<Timestamp> = None;
-        let mut rings = self.shared.rings.subscribe();
         loop {
             tokio::select! {
                 message = stream.message() => {
@@ -114,7 +117,11 @@ impl Feed {
                     heard = Instant::now();
                     match self.tracker.take(message_of(&response)) {
                         Step::Wait => {}
-                        Step::Apply(events) => self.apply(&link, events).await?,
+                        Step::Apply(events) => {
+                            self.apply(&link, events).await?;
+                            // How long that took is no silence of theirs.
+                            heard = Instant::now();
+                        }
                         Step::Fresh => {
                             if let Some(at) = asked.take() {
                                 self.fresh(at);
@@ -124,7 +131,7 @@ impl Feed {
                         Step::Lost(why) => return Err(StoreError::Unavailable(why.into())),
                     }
                 }
-                _ = rings.changed() => {
+                _ = self.rings.changed() => {
                     // What another key sealed may be readable now.
                     self.tracker.forget();
                     self.catch_up(&link).await?;
@@ -140,7 +147,9 @@ impl Feed {
                         .await
                         .map_err(|_| StoreError::Unavailable("the watch takes no question".into()))?
                         .map_err(|error| failed(&error))?;
+                    let housekeeping = Instant::now();
                     self.housekeeping().await;
+                    heard += housekeeping.elapsed();
                 }
             }
         }
@@ -148,6 +157,10 @@ impl Feed {
 
     /// Finds out which store this is, and reads everything if following it is not possible.
     async fn catch_up(&mut self, link: &Link) -> StoreResult<()> {
+        if self.rings.has_changed().unwrap_or(false) {
+            self.rings.mark_unchanged();
+            self.tracker.forget();
+        }
         let keys = self.shared.keys.clone();
         let at = self.shared.now();
         let (identity, head) = link.look(&keys.head()).await?;
@@ -167,16 +180,14 @@ impl Feed {
         for stored in listed.iter().take(ENDED).flatten() {
             self.stage(&stored.key, Some(&stored.value), stored.revision);
         }
-        for stored in listed.get(ENDED).into_iter().flatten() {
-            self.shared.note_ended(stored);
-        }
+        self.shared.note_ended(listed.get(ENDED).into_iter().flatten());
         self.tracker.listed(identity);
-        self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
-        self.settle(link).await?;
         if resume == Resume::NewStore {
             self.shared.leases.forget().await;
             self.shared.identity_changed();
         }
+        self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
+        self.settle(link).await?;
         self.fresh(at);
         Ok(())
     }
@@ -217,7 +228,7 @@ impl Feed {
 
     /// Takes over what changed.
     async fn apply(&mut self, link: &Link, events: Vec<Event>) -> StoreResult<()> {
-        let mut configuration = false;
+        let (mut configuration, mut ended) = (false, Vec::new());
         for Event { key, value, revision } in events {
             let within = |span: usize| {
                 self.spans.get(span).is_some_and(|(from, end)| {
@@ -230,12 +241,13 @@ impl Feed {
             } else if within(ENDED) {
                 // A key that goes has expired; our own clock says when a session is forgotten.
                 if let Some(value) = value {
-                    self.shared.note_ended(&Stored { key, value, revision });
+                    ended.push(Stored { key, value, revision });
                 }
             } else if within(INTENTS) && value.is_some() {
                 self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
             }
         }
+        self.shared.note_ended(&ended);
         if configuration { self.settle(link).await } else { Ok(()) }
     }
 

@@ -11,6 +11,7 @@ use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
 use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{AccountId, SessionId, Timestamp};
 
+use super::keys::Keys;
 use super::link::{Answer, Stored};
 use super::publish::fence;
 use super::seal::Purpose;
@@ -201,8 +202,8 @@ impl Shared {
             })
             .await?;
         match first(&answer).filter(|stored| stored.value != value) {
-            Some(stored) => self.note_ended(stored),
-            None => self.show_ended(session, reason, until),
+            Some(stored) => self.note_ended([stored]),
+            None => self.show_ended([(session, reason, until)]),
         }
         Ok(())
     }
@@ -218,19 +219,22 @@ impl Shared {
         Ok((key, value))
     }
 
-    /// Shows a session the store says has ended. What cannot be read is no word on any session.
-    pub(super) fn note_ended(&self, stored: &Stored) {
-        let read = super::keys::Keys::ended_session(&stored.key)
-            .ok_or_else(|| unreadable("no session's key"))
-            .and_then(|session| Ok((session, self.timed(stored)?)));
-        match read {
-            Ok((session, timed)) => {
-                // A reason of a later version still ends the session.
-                let reason = v1::decode_ended(&timed.fact).unwrap_or(EndReason::Kicked);
-                self.show_ended(session, reason, timed.at);
-            }
-            Err(error) => tracing::error!(key = stored.key, %error, "an ended session cannot be read"),
-        }
+    /// Shows sessions the store says have ended. What cannot be read is no word on any session.
+    pub(super) fn note_ended<'a>(&self, stored: impl IntoIterator<Item = &'a Stored>) {
+        let read = |stored: &Stored| {
+            let session = Keys::ended_session(&stored.key).ok_or_else(|| unreadable("no session's key"))?;
+            let timed = self.timed(stored)?;
+            // A reason of a later version still ends the session.
+            let reason = v1::decode_ended(&timed.fact).unwrap_or(EndReason::Kicked);
+            Ok::<_, StoreError>((session, reason, timed.at))
+        };
+        self.show_ended(stored.into_iter().filter_map(|stored| {
+            read(stored)
+                .inspect_err(
+                    |error| tracing::error!(key = stored.key, %error, "an ended session cannot be read"),
+                )
+                .ok()
+        }));
     }
 
     /// Notes the newest session of an account and kind, and ends the one before it in the same step.
@@ -274,7 +278,7 @@ impl Shared {
 
     fn replaced(&self, replaced: Option<(SessionId, Timestamp)>) -> Option<SessionId> {
         let (old, end) = replaced?;
-        self.show_ended(old, EndReason::Replaced, end);
+        self.show_ended([(old, EndReason::Replaced, end)]);
         Some(old)
     }
 

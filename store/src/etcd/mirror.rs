@@ -1,8 +1,9 @@
 //! What etcd says, as values: manifests come in, parts are named that are needed, a snapshot comes out.
 //!
 //! A publication is visible when its head is: manifests may arrive before it, and nothing is shown until
-//! the platform's manifest it names is there too. What cannot be read keeps its previous value and is named. A snapshot never goes back to an
-//! older generation: a store that was wiped or restored is followed again once it says something newer.
+//! the platform's manifest it names is there too. A department that cannot be read keeps its previous value and
+//! is named; behind a head that cannot be read everything stays, and ages. A snapshot never goes back to an older
+//! generation: a store that was wiped or restored is followed again once it says something newer.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -62,6 +63,8 @@ pub(super) struct Mirror {
     head: Option<Head>,
     /// When the head was written.
     head_revision: i64,
+    /// Whether there is a head that cannot be read, newer than any that could.
+    unread: bool,
     platform: Option<Staged>,
     departments: BTreeMap<DepartmentCode, Staged>,
     pub(super) shown: Arc<Shown>,
@@ -78,6 +81,7 @@ impl Mirror {
     pub(super) fn restart(&mut self) {
         self.head = None;
         self.head_revision = 0;
+        self.unread = false;
         self.platform = None;
         self.departments.clear();
         self.dirty = true;
@@ -95,7 +99,9 @@ impl Mirror {
         let opened = value.map(|value| sealer.open(Purpose::Configuration, key, value));
         if key == keys.head() {
             self.head_revision = if opened.is_some() { revision } else { 0 };
-            match opened.map(|opened| decode_head(&opened?)).transpose() {
+            let read = opened.map(|opened| decode_head(&opened?)).transpose();
+            self.unread = read.is_err();
+            match read {
                 Ok(head) => self.head = head,
                 Err(error) => tracing::error!(%error, "the head cannot be read; the previous stays"),
             }
@@ -143,9 +149,10 @@ impl Mirror {
         there.then_some(head)
     }
 
-    /// Whether the store says less than what is in force: it proves nothing then.
+    /// Whether the store says less than what is in force, or something newer that cannot be read: it proves
+    /// nothing then.
     pub(super) fn behind(&self) -> bool {
-        self.shown.generation > self.head.map_or(Generation::default(), |head| head.generation)
+        self.unread || self.shown.generation > self.head.map_or(Generation::default(), |head| head.generation)
     }
 
     /// Whether there may be something to show, and it is all there.
@@ -237,4 +244,36 @@ fn settle_one<T>(
     }
     let value = read(manifest).map_err(|error| error.to_string())?;
     Ok(Entry { manifest: manifest.clone(), value: Arc::new(value) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::v1::encode_head;
+
+    #[test]
+    fn behind_a_head_that_cannot_be_read_nothing_is_shown_or_proved() {
+        let keys = Keys::new("main");
+        let old = Sealer::new(&[(1, [1; 32])]).expect("a ring");
+        let new = Sealer::new(&[(1, [1; 32]), (2, [2; 32])]).expect("a ring");
+        let head = |sequence| Head { generation: Generation { term: 1, sequence }, platform: None };
+        let sealed = |sealer: &Sealer, sequence| {
+            let plain = encode_head(head(sequence));
+            sealer.seal(Purpose::Configuration, &keys.head(), &plain).expect("sealed")
+        };
+        let mut mirror = Mirror::default();
+        mirror.stage(&keys, &old, &keys.head(), Some(&sealed(&old, 1)), 10);
+        assert!(mirror.ready() && !mirror.behind());
+        mirror.settle(&Blobs::new());
+        mirror.stage(&keys, &old, &keys.head(), Some(&sealed(&new, 2)), 11);
+        assert!(mirror.behind() && !mirror.ready());
+        assert_eq!((mirror.shown.generation, mirror.head_revision()), (head(1).generation, 11));
+        mirror.stage(&keys, &new, &keys.head(), Some(&sealed(&new, 2)), 11);
+        assert!(mirror.ready() && !mirror.behind());
+        mirror.stage(&keys, &old, &keys.head(), Some(&sealed(&new, 3)), 12);
+        mirror.restart();
+        assert!(mirror.behind(), "a store that says nothing is behind what is in force");
+        mirror.stage(&keys, &old, &keys.head(), Some(&sealed(&old, 4)), 13);
+        assert!(mirror.ready() && !mirror.behind());
+    }
 }

@@ -93,7 +93,7 @@ impl Disk {
         let head = Head { generation, platform: Some(platform.generation) };
         mirror.stage_all(head, Some(platform), departments.into_iter());
         mirror.settle(&blobs);
-        if !mirror.shown.unreadable.is_empty() {
+        if mirror.shown.platform.is_none() || !mirror.shown.unreadable.is_empty() {
             return Err(unreadable("the snapshot on disk lacks parts"));
         }
         let ended = body.ended.into_iter().map(|(session, reason, until)| {

@@ -66,8 +66,13 @@ impl Keys {
         format!("{}blobs/", self.root)
     }
 
+    /// All chunks of a part.
+    pub(super) fn chunks(&self, digest: &Digest) -> String {
+        format!("{}blobs/{}/", self.root, hex(digest))
+    }
+
     pub(super) fn blob(&self, digest: &Digest, chunk: u32) -> String {
-        format!("{}blobs/{}/{chunk}", self.root, hex(digest))
+        format!("{}{chunk}", self.chunks(digest))
     }
 
     /// The part a key of [`Keys::blobs`] belongs to.
@@ -175,6 +180,9 @@ mod tests {
         assert_eq!(keys.department(&keys.head()), None);
         let digest = [0xab; 32];
         assert_eq!(keys.digest(&keys.blob(&digest, 3)), Some(digest));
+        let (chunks, another) = (keys.chunks(&digest), keys.blob(&[0xac; 32], 0));
+        assert!(keys.blob(&digest, 10).starts_with(&chunks), "a sweep takes all of them");
+        assert!(another.as_bytes() >= end_of(&chunks).as_slice(), "and no other");
         let session = SessionId([0x1f; 16]);
         let key = keys.ended(session, Timestamp(7_200));
         assert!(key.starts_with("/tidegate/v1/pools/main/live/ended/2/1f1f"), "{key}");

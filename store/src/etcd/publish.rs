@@ -10,7 +10,7 @@ use tidegate_core::{DepartmentCode, Generation};
 use super::Shared;
 use super::keys::{TERM, end_of};
 use super::mirror::{Entry, Shown};
-use super::seal::{Purpose, kid_of};
+use super::seal::{Purpose, Sealer, kid_of};
 use crate::wire::v1::{Head, Manifest, Part, decode_head, decode_manifest, encode_head, encode_manifest};
 use crate::wire::{self, Blobs, Digest, Packed, bounds, unreadable};
 use crate::{Change, Publication, StoreError, StoreResult};
@@ -144,13 +144,16 @@ impl Pen {
         } else {
             Generation { term, sequence: 1 }
         };
-        let plan = self.plan(shared, publication, next).await?;
+        // One ring from beginning to end, whatever replaces it meanwhile: what was written is noted under the
+        // key that sealed it.
+        let sealer = shared.sealer();
+        let plan = self.plan(shared, &sealer, publication, next).await?;
         if plan.platform.is_none() && plan.departments.is_empty() && !force {
             return Ok(self.head);
         }
-        self.write_parts(shared, term, &plan).await?;
-        let revision = self.flip(shared, term, &plan, next).await?;
-        self.note(shared.sealer().kid(), plan, next);
+        self.write_parts(shared, &sealer, term, &plan).await?;
+        let revision = self.flip(shared, &sealer, term, &plan, next).await?;
+        self.note(sealer.kid(), plan, next);
         shared.applied(revision).await;
         if let Err(error) = self.sweep(shared, term).await {
             tracing::warn!(%error, "parts nobody needs could not be removed");
@@ -161,11 +164,12 @@ impl Pen {
     /// Packs what differs. A part no reader could read refuses the whole publication.
     async fn plan(
         &self,
-        shared: &Arc<Shared>,
+        shared: &Shared,
+        sealer: &Sealer,
         publication: Publication,
         next: Generation,
     ) -> StoreResult<Plan> {
-        let kid = shared.sealer().kid();
+        let kid = sealer.kid();
         let same = |written: Option<&Written>, packed: &Packed| {
             written.is_some_and(|w| w.kid == kid && w.manifest.same_parts(&packed.manifest))
         };
@@ -184,8 +188,14 @@ impl Pen {
     }
 
     /// Writes the parts that are not there under the key that seals, in fenced batches.
-    async fn write_parts(&mut self, shared: &Arc<Shared>, term: u64, plan: &Plan) -> StoreResult<()> {
-        let there = self.named(Some(shared.sealer().kid()));
+    async fn write_parts(
+        &mut self,
+        shared: &Shared,
+        sealer: &Sealer,
+        term: u64,
+        plan: &Plan,
+    ) -> StoreResult<()> {
+        let there = self.named(Some(sealer.kid()));
         let mut parts: Blobs = Blobs::new();
         for packed in plan.departments.values().flatten().chain(&plan.platform) {
             parts.extend(
@@ -198,7 +208,7 @@ impl Pen {
             self.garbage.insert(*digest, (Instant::now(), self.publications));
             for (number, chunk) in (0..).zip(part.chunks(bounds::CHUNK)) {
                 let key = shared.keys.blob(digest, number);
-                let sealed = shared.sealer().seal(Purpose::Configuration, &key, chunk)?;
+                let sealed = sealer.seal(Purpose::Configuration, &key, chunk)?;
                 if batch.len() >= OPERATIONS || bytes + sealed.len() > BATCH {
                     write(shared, term, std::mem::take(&mut batch)).await?;
                     bytes = 0;
@@ -211,9 +221,16 @@ impl Pen {
     }
 
     /// Makes the publication visible: manifests and head in one transaction.
-    async fn flip(&self, shared: &Arc<Shared>, term: u64, plan: &Plan, next: Generation) -> StoreResult<i64> {
+    async fn flip(
+        &self,
+        shared: &Shared,
+        sealer: &Sealer,
+        term: u64,
+        plan: &Plan,
+        next: Generation,
+    ) -> StoreResult<i64> {
         let sealed = |key: &str, plain: &[u8]| {
-            let sealed = shared.sealer().seal(Purpose::Configuration, key, plain)?;
+            let sealed = sealer.seal(Purpose::Configuration, key, plain)?;
             Ok::<_, StoreError>((sealed.len(), TxnOp::put(key, sealed, None)))
         };
         let mut operations = Vec::new();
@@ -268,25 +285,25 @@ impl Pen {
         }
     }
 
-    /// Removes a few parts nobody has named for long enough.
-    async fn sweep(&mut self, shared: &Arc<Shared>, term: u64) -> StoreResult<()> {
-        let old: Vec<Digest> = self
-            .garbage
-            .iter()
-            .filter(|(_, (since, at))| {
-                since.elapsed() >= KEEP && self.publications.saturating_sub(*at) >= KEEP_PUBLICATIONS
-            })
-            .map(|(digest, _)| *digest)
-            .take(SWEEP)
-            .collect();
+    /// A few parts that nobody has named for long enough.
+    fn due(&self, now: Instant) -> Vec<Digest> {
+        let due = self.garbage.iter().filter(|(_, (since, at))| {
+            now.saturating_duration_since(*since) >= KEEP
+                && self.publications.saturating_sub(*at) >= KEEP_PUBLICATIONS
+        });
+        due.map(|(digest, _)| *digest).take(SWEEP).collect()
+    }
+
+    /// Removes parts that are due.
+    async fn sweep(&mut self, shared: &Shared, term: u64) -> StoreResult<()> {
+        let old = self.due(Instant::now());
         if old.is_empty() {
             return Ok(());
         }
         let operations = old.iter().map(|digest| {
-            let first = shared.keys.blob(digest, 0);
-            let all = first.strip_suffix('0').unwrap_or(&first).to_owned();
-            let end = end_of(&all);
-            TxnOp::delete(all, Some(etcd_client::DeleteOptions::new().with_range(end)))
+            let chunks = shared.keys.chunks(digest);
+            let end = end_of(&chunks);
+            TxnOp::delete(chunks, Some(etcd_client::DeleteOptions::new().with_range(end)))
         });
         write(shared, term, operations.collect()).await?;
         for digest in old {
@@ -360,4 +377,55 @@ fn about(whose: &str, error: StoreError) -> StoreError {
 /// Runs what takes long away from the asynchronous tasks.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> StoreResult<T> {
     tokio::task::spawn_blocking(work).await.map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidegate_core::Department;
+
+    /// What publishing a department of these people comes to.
+    fn plan(people: &[&str]) -> Plan {
+        let department: Department = crate::conformance::sample::department("sbj", people);
+        let change = Change::Put(Arc::new(department));
+        pack(&Publication { platform: None, departments: vec![change] }).expect("it fits")
+    }
+
+    #[test]
+    fn a_part_goes_when_nobody_has_named_it_for_long_and_through_some_publications() {
+        let mut pen = Pen {
+            head: Generation::default(),
+            platform: None,
+            departments: BTreeMap::new(),
+            garbage: HashMap::new(),
+            publications: 0,
+        };
+        let publish = |pen: &mut Pen, people: &[&str]| {
+            let next = Generation { term: 1, sequence: pen.head.sequence + 1 };
+            pen.note(1, plan(people), next);
+        };
+        publish(&mut pen, &["a"]);
+        let first = pen.named(None);
+        publish(&mut pen, &["b"]);
+        let left: HashSet<Digest> = pen.garbage.keys().copied().collect();
+        assert!(!left.is_empty() && left.is_subset(&first) && left.is_disjoint(&pen.named(None)));
+        let later = Instant::now() + KEEP;
+        assert!(pen.due(later).is_empty(), "too few publications");
+        for people in [["c"], ["d"], ["e"]] {
+            publish(&mut pen, &people);
+        }
+        assert!(pen.due(Instant::now()).is_empty(), "too early");
+        let due: HashSet<Digest> = pen.due(later).into_iter().collect();
+        assert_eq!(due, left, "what was dropped since is not due yet");
+        publish(&mut pen, &["a"]);
+        assert!(left.is_disjoint(&pen.garbage.keys().copied().collect()), "it is named again");
+    }
+
+    #[test]
+    fn a_sweep_is_small() {
+        let garbage = (0..=u8::MAX).map(|n| ([n; 32], (Instant::now(), 0))).collect();
+        let (head, publications) = (Generation::default(), KEEP_PUBLICATIONS);
+        let pen = Pen { head, platform: None, departments: BTreeMap::new(), garbage, publications };
+        assert_eq!(pen.due(Instant::now() + KEEP).len(), SWEEP);
+    }
 }

@@ -101,9 +101,9 @@ impl Link {
         Err(last)
     }
 
-    async fn range(&self, key: &str, options: GetOptions) -> StoreResult<GetResponse> {
+    async fn range(&self, key: impl AsRef<[u8]>, options: GetOptions) -> StoreResult<GetResponse> {
         self.ask(|client| {
-            let options = options.clone();
+            let (key, options) = (key.as_ref().to_vec(), options.clone());
             async move { client.kv_client().max_decoding_message_size(ANSWER).get(key, Some(options)).await }
         })
         .await
@@ -142,7 +142,8 @@ impl Link {
         revision: i64,
         keys_only: bool,
     ) -> StoreResult<Vec<Stored>> {
-        let (mut from, mut revision, mut all) = (from.to_owned(), revision, Vec::new());
+        let (mut from, mut revision) = (from.as_bytes().to_vec(), revision);
+        let (mut all, mut seen) = (Vec::new(), 0);
         loop {
             let mut options =
                 GetOptions::new().with_range(end.clone()).with_limit(PAGE).with_revision(revision);
@@ -153,13 +154,14 @@ impl Link {
             if let (0, Some(header)) = (revision, page.header()) {
                 revision = header.revision();
             }
-            let more = page.more();
             all.extend(page.kvs().iter().filter_map(Stored::of));
-            let Some(last) = all.last().filter(|_| more) else { return Ok(all) };
-            if all.len() >= LIST_MAX {
+            // Also past keys that are not ours: they must not keep us on their page.
+            let Some(last) = page.kvs().last().filter(|_| page.more()) else { return Ok(all) };
+            seen += page.kvs().len();
+            if seen >= LIST_MAX {
                 return Err(StoreError::Full { what: "keys in a list", most: LIST_MAX });
             }
-            from = format!("{}\0", last.key);
+            from = [last.key(), b"\0"].concat();
         }
     }
 

@@ -69,16 +69,22 @@ impl Shared {
             tracing::warn!("the lease of this gateway ran out; it is made anew");
             state.lease = None;
         }
+        self.hold_lease(&mut state).await?;
+        let known: Vec<GatewayId> = state.gateways.keys().cloned().collect();
+        for gateway in known {
+            self.say(&mut state, &gateway).await?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a lease. Nothing of what was said hangs on a new one.
+    async fn hold_lease(&self, state: &mut State) -> StoreResult<()> {
         if state.lease.is_none() {
             state.lease = Some(grant(&self.link, TTL_S).await?);
             for said in state.gateways.values_mut() {
                 said.alive = false;
                 said.shards.clear();
             }
-        }
-        let known: Vec<GatewayId> = state.gateways.keys().cloned().collect();
-        for gateway in known {
-            self.say(&mut state, &gateway).await?;
         }
         Ok(())
     }
@@ -112,9 +118,7 @@ impl Shared {
         let ack = v1::encode_ack(&report.ack);
         v1::decode_ack(&ack)?;
         said.report = Some(report);
-        if state.lease.is_none() {
-            state.lease = Some(grant(&self.link, TTL_S).await?);
-        }
+        self.hold_lease(&mut state).await?;
         let key = self.keys.ack(&gateway);
         let value = self.sealer().seal(Purpose::Live, &key, &ack)?;
         self.link.step(Vec::new(), vec![TxnOp::put(key, value, None)], Vec::new()).await?;

@@ -4,6 +4,7 @@ mod access;
 mod conformance;
 mod faults;
 mod members;
+mod presence;
 mod published;
 
 use std::time::Duration;
@@ -18,6 +19,8 @@ use members::Members;
 
 /// Nothing a test waits for takes this long.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// Pause before somebody is asked again.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Starts members, or says aloud that etcd is missing and ends the test.
 macro_rules! start_or_skip {
@@ -76,16 +79,24 @@ fn people(view: &View) -> usize {
     department.map_or(0, |department| department.accounts.len())
 }
 
-/// Publishes until the store takes it: members come and go in these tests.
-async fn publish(store: &Etcd, publication: Publication) -> tidegate_core::Generation {
-    let trying = async {
+/// Asks until there is an answer.
+async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
         loop {
-            match store.publish(publication.clone()).await {
-                Ok(generation) => return generation,
-                Err(error) => eprintln!("publish again: {error}"),
+            if let Some(answer) = ask().await {
+                return answer;
             }
-            tokio::time::sleep(Duration::from_millis(50)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     };
-    tokio::time::timeout(DEADLINE, trying).await.expect("published in time")
+    tokio::time::timeout(DEADLINE, asking).await.unwrap_or_else(|_| panic!("{what}: never"))
+}
+
+/// Publishes until the store takes it: members come and go in these tests.
+async fn publish(store: &Etcd, publication: Publication) -> tidegate_core::Generation {
+    let try_once = async || {
+        let published = store.publish(publication.clone()).await;
+        published.inspect_err(|error| eprintln!("publish again: {error}")).ok()
+    };
+    eventually("the publication", try_once).await
 }

@@ -3,7 +3,7 @@
 use tidegate_core::Timestamp;
 use tidegate_store::{EtcdConfig, EtcdRole, GatewayId, Store as _, StoreError};
 
-use super::{config, controller, gateway, people, publication, publish, until};
+use super::{config, controller, eventually, gateway, people, publication, publish, until};
 
 fn now() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -55,9 +55,7 @@ async fn history_compacted_while_away_is_read_anew() {
     members.kill_all();
     let cut = now();
     let a_while = Timestamp(cut.0 + 3);
-    while now() < a_while {
-        tokio::task::yield_now().await;
-    }
+    eventually("time goes by", async || (now() >= a_while).then_some(())).await;
     let view = reader.subscribe().borrow().clone();
     assert!(view.fresh_at <= cut && view.fresh_at >= before.fresh_at, "nothing proves anything now");
     assert_eq!(people(&view), 1, "what is in force stays");
@@ -159,4 +157,32 @@ async fn a_gateway_starts_from_its_disk_when_etcd_is_away() {
     members.kill_all();
     let refused = tidegate_store::Etcd::connect(with_disk(&members)).await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "a broken snapshot is none: {refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_store_refuses_and_what_is_in_force_stays() {
+    const QUOTA: u64 = 1024 * 1024;
+    let mut members = super::start_or_skip!(1);
+    members.limit(Some(QUOTA));
+    let pen = controller(&members, 1).await.expect("the controller");
+    let reader = gateway(&members, "g1").await.expect("a gateway");
+    publish(&pen, publication(&NAMES[..2])).await;
+    let before = until(&reader, "the first", |view| people(view) == 2).await;
+
+    let many: Vec<String> = (0..10_000).map(|n| format!("p{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let refused = pen.publish(publication(&many)).await;
+    assert!(matches!(refused, Err(StoreError::Medium(_))), "{refused:?}");
+    let later = Timestamp(i64::MAX / 2);
+    let refused = reader.claim_once("x", later).await;
+    assert!(matches!(refused, Err(StoreError::Medium(_))), "nobody is told it is theirs: {refused:?}");
+    let still = until(&reader, "a proof", |view| view.fresh_at > before.fresh_at).await;
+    assert_eq!(people(&still), 2, "all of a publication or nothing");
+
+    // A member with an alarm does not call itself well.
+    members.etcdctl(&["alarm", "disarm"]).expect("disarmed");
+    members.limit(None);
+    publish(&pen, publication(&many)).await;
+    until(&reader, "all of them", |view| people(view) == many.len()).await;
+    assert!(reader.claim_once("x", later).await.expect("an answer"));
 }

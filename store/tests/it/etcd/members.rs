@@ -22,6 +22,8 @@ pub(crate) struct Members {
     ca: String,
     issuer: Issuer<'static, KeyPair>,
     members: Vec<Member>,
+    /// Most bytes a member stores; etcd's own limit without.
+    quota: Option<u64>,
 }
 
 struct Member {
@@ -63,7 +65,7 @@ impl Members {
         let issuer = Issuer::new(parameters, key);
         let members =
             (0..count).map(|_| Member { client: free_port(), peer: free_port(), child: None }).collect();
-        let this = Self { binaries: binaries.to_owned(), files, ca, issuer, members };
+        let this = Self { binaries: binaries.to_owned(), files, ca, issuer, members, quota: None };
         let (certificate, key) = this.sign("etcd", &["127.0.0.1"]);
         fs::write(this.path("ca.crt"), &this.ca).expect("written");
         fs::write(this.path("server.crt"), certificate).expect("written");
@@ -142,6 +144,7 @@ impl Members {
             .arg(format!("--cert-file={}", self.path("server.crt").display()))
             .arg(format!("--key-file={}", self.path("server.key").display()))
             .args(["--client-cert-auth", "--unsafe-no-fsync", "--log-level=warn"])
+            .args(self.quota.map(|bytes| format!("--quota-backend-bytes={bytes}")))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
@@ -199,6 +202,13 @@ impl Members {
     /// Kills all members.
     pub(crate) fn kill_all(&mut self) {
         (0..self.members.len()).for_each(|number| self.kill(number));
+    }
+
+    /// Starts all members again, so that they store this much at most.
+    pub(crate) fn limit(&mut self, quota: Option<u64>) {
+        self.kill_all();
+        self.quota = quota;
+        assert!(self.start_all());
     }
 
     /// Removes what all members have stored.

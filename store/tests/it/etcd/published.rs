@@ -64,41 +64,8 @@ async fn a_new_key_seals_everything_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_went_away_is_gone_and_can_be_forgotten() {
-    let members = super::start_or_skip!(1);
-    let pen = controller(&members, 1).await.expect("the controller");
-    let (first, second) = (gateway(&members, "g1").await, gateway(&members, "g2").await);
-    let (first, second) = (first.expect("g1"), second.expect("g2"));
-    for (store, name) in [(&first, "g1"), (&second, "g2")] {
-        let ack = tidegate_store::Ack {
-            gateway: GatewayId(name.into()),
-            generation: tidegate_core::Generation { term: 1, sequence: 1 },
-            broken: std::collections::BTreeMap::new(),
-            evaluators: Vec::new(),
-            at: tidegate_core::Timestamp(1_790_000_000),
-        };
-        store.report(tidegate_store::Report { ack, sessions: Vec::new() }).await.expect("report");
-    }
-    assert!(pen.gone().await.expect("gone").is_empty());
-    // As killed: nobody renews its lease any more.
-    drop(second);
-    let gone = async {
-        while pen.gone().await.expect("gone") != [GatewayId("g2".into())] {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), gone).await.expect("its lease runs out");
-    assert_eq!(pen.reports().await.expect("reports").len(), 2, "it is missed");
-    pen.forget(&GatewayId("g2".into())).await.expect("forget");
-    assert_eq!(pen.reports().await.expect("reports").len(), 1);
-    assert!(first.forget(&GatewayId("g1".into())).await.is_err(), "gateways forget nobody");
-    first.close().await;
-    assert!(pen.reports().await.expect("reports").is_empty(), "who leaves in order is not missed");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_is_replaced_while_open() {
-    let members = super::start_or_skip!(1);
+    let mut members = super::start_or_skip!(1);
     let pen = controller(&members, 1).await.expect("the controller");
     let reader = gateway(&members, "g1").await.expect("a gateway");
     pen.publish(publication(&["a"])).await.expect("publish");
@@ -110,6 +77,16 @@ async fn a_ring_is_replaced_while_open() {
     reader.set_ring(&[(1, [7; 32]), (2, [9; 32])]).expect("a ring");
     until(&reader, "the second", |view| people(view) == 2).await;
     assert!(reader.set_ring(&[]).is_err());
+
+    // The same with a key that comes while etcd is away.
+    pen.set_ring(&[(2, [9; 32]), (3, [11; 32])]).expect("a ring");
+    pen.publish(publication(&["a", "b", "c"])).await.expect("publish");
+    members.kill_all();
+    reader.identity().await.expect_err("nobody answers");
+    reader.set_ring(&[(2, [9; 32]), (3, [11; 32])]).expect("a ring");
+    assert!(members.start_all());
+    let seen = until(&reader, "the third", |view| people(view) == 3).await;
+    until(&reader, "a proof", |view| view.fresh_at > seen.fresh_at).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! The page of metrics and the sources name the same ones.
+//! The page of metrics and the sources name the same ones, and no other page names one that is not there.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ const SOURCES: [&str; 3] = ["controller/src", "gateway/src", "store/src"];
 #[test]
 fn metrics_are_documented() {
     let mut findings = Findings::default();
-    let pages = files_below("docs/reference");
+    let pages = files_below("docs");
     let Some(page) = pages.iter().find(|file| file.path == PAGE) else {
         panic!("{PAGE} does not exist");
     };
@@ -31,6 +31,14 @@ fn metrics_are_documented() {
     for name in documented.difference(&exported) {
         findings.add(format!("{PAGE} has {name}, which nothing exports."));
     }
+    for other in pages.iter().filter(|file| file.path != PAGE) {
+        for name in names(&other.text, '`').difference(&exported) {
+            findings.add(format!(
+                "{} has {name}, which nothing exports; {PAGE} lists what there is.",
+                other.path
+            ));
+        }
+    }
     findings.assert_none();
 }
 
@@ -39,5 +47,7 @@ fn names(text: &str, mark: char) -> BTreeSet<String> {
     let name = |part: &str| -> String {
         part.chars().take_while(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '_').collect()
     };
-    text.split(mark).map(name).filter(|name| name.starts_with("tidegate_") && !name.ends_with('_')).collect()
+    // Crates have such names as well.
+    let parts = text.split(mark).filter(|part| part.starts_with("tidegate_") && !part.contains("::"));
+    parts.map(name).filter(|name| !name.ends_with('_')).collect()
 }

@@ -129,19 +129,12 @@ SystemdCgroup = false
     /// kube-controller-manager: Deployments, endpoints, autoscalers and the rest.
     pub(super) fn controllers(&self) -> Result<Process, String> {
         let name = "kube-controller-manager";
-        let kubeconfig = self.plane.introduce(name, &format!("system:{name}"), None)?;
-        let kubeconfig = kubeconfig.display();
         self.start(
             name,
-            self.place
-                .command(self.binaries.join(name))
-                .arg(format!("--kubeconfig={kubeconfig}"))
-                .arg(format!("--authentication-kubeconfig={kubeconfig}"))
-                .arg(format!("--authorization-kubeconfig={kubeconfig}"))
+            self.decider(name)?
                 .arg(format!("--service-account-private-key-file={}", self.path("accounts.key")))
                 .arg(format!("--root-ca-file={}", self.path("ca.crt")))
-                .args(["--use-service-account-credentials", "--leader-elect=false"])
-                .args(["--bind-address=127.0.0.1", "--allocate-node-cidrs=false"])
+                .args(["--use-service-account-credentials", "--allocate-node-cidrs=false"])
                 // An autoscaler that looks every 15 s and believes nothing of a pod's first 5 min makes for a long test.
                 .args(["--horizontal-pod-autoscaler-sync-period=5s"])
                 .args(["--horizontal-pod-autoscaler-cpu-initialization-period=10s"])
@@ -152,17 +145,20 @@ SystemdCgroup = false
     /// kube-scheduler.
     pub(super) fn scheduler(&self) -> Result<Process, String> {
         let name = "kube-scheduler";
+        self.start(name, &mut self.decider(name)?)
+    }
+
+    /// A program that decides, under its own name in the cluster and alone.
+    fn decider(&self, name: &str) -> Result<Command, String> {
         let kubeconfig = self.plane.introduce(name, &format!("system:{name}"), None)?;
         let kubeconfig = kubeconfig.display();
-        self.start(
-            name,
-            self.place
-                .command(self.binaries.join(name))
-                .arg(format!("--kubeconfig={kubeconfig}"))
-                .arg(format!("--authentication-kubeconfig={kubeconfig}"))
-                .arg(format!("--authorization-kubeconfig={kubeconfig}"))
-                .args(["--leader-elect=false", "--bind-address=127.0.0.1"]),
-        )
+        let mut command = self.place.command(self.binaries.join(name));
+        command
+            .arg(format!("--kubeconfig={kubeconfig}"))
+            .arg(format!("--authentication-kubeconfig={kubeconfig}"))
+            .arg(format!("--authorization-kubeconfig={kubeconfig}"))
+            .args(["--leader-elect=false", "--bind-address=127.0.0.1"]);
+        Ok(command)
     }
 
     /// The name server of the cluster, on the node's address.

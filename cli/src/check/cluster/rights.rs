@@ -54,7 +54,10 @@ pub(crate) async fn check(cluster: &Cluster, installed: &Installed) -> Vec<Findi
         }
     }
     vec![if may.is_empty() {
-        Finding::ok("rights-controller", format!("{user} can neither approve, review, publish nor supervise"))
+        Finding::ok(
+            "rights-controller",
+            format!("{user} can neither approve, review, restore, publish nor supervise"),
+        )
     } else {
         let what = format!("{user} may {}", may.join(", "));
         let hint = "take that role away from it: nobody would decide beside the program any more";

@@ -366,6 +366,7 @@ pub(crate) fn states() -> Vec<Case> {
     let state = |name: &str| json!({"state": name});
     let suspended = || with(approved(), &state("Suspended"));
     let left = || with(approved(), &state("Left"));
+    let own = || with(with(on(APPROVER.name), &approval(CHIEF.name)), &state("Suspended"));
     vec![
         old("a requester suspends", approved(), REQUESTER, spec(state("Suspended")), Stored),
         old("a reviewer suspends", approved(), REVIEWER, spec(state("Suspended")), Stored),
@@ -406,6 +407,21 @@ pub(crate) fn states() -> Vec<Case> {
             Refused("TG-6023"),
         ),
         old("an approver lets somebody back", suspended(), APPROVER, spec(state("Active")), Stored),
+        old(
+            "an approver lets the own account back",
+            own(),
+            APPROVER,
+            spec(state("Active")),
+            Refused("TG-6007"),
+        ),
+        old(
+            "an approver disowns it and lets it back",
+            own(),
+            APPROVER,
+            spec(json!({"request": {"kubernetesUser": null}, "approval": null, "state": "Active"})),
+            Refused("TG-6007"),
+        ),
+        old("another approver lets it back", own(), CHIEF, spec(state("Active")), Stored),
         old(
             "the controller lets somebody back",
             suspended(),

@@ -15,6 +15,7 @@ pub mod credentials;
 mod digest;
 pub mod events;
 pub mod explain;
+pub mod fleet;
 pub mod folder;
 pub mod form;
 pub mod identity;

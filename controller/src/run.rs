@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::build::Settings;
 use crate::events::{ControllerEvent, Teller};
+use crate::fleet::Fleet;
 use crate::intake::Reading;
 use crate::metrics::Metrics;
 use crate::state::{State, StateError};
@@ -53,6 +54,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// The audit trail for objects and intents, if there is one.
     pub audit: Option<AuditLog>,
+    /// The pods of the pool, where gateways are pods.
+    pub fleet: Option<watch::Receiver<Fleet>>,
 }
 
 /// Why the controller cannot start.
@@ -131,6 +134,7 @@ async fn run<S: Store>(
     let mut reading = objects.borrow_and_update().clone();
     let mut next = controller.round(&reading).await;
     let mut source_gone = false;
+    let mut fleet = controller.fleet.clone();
     loop {
         let event = tokio::select! {
             biased;
@@ -140,6 +144,7 @@ async fn run<S: Store>(
             () = tokio::time::sleep(until(next.holds_until)) => Event::Time,
             () = tokio::time::sleep_until(next.retry_at()) => Event::Time,
             () = tokio::time::sleep_until(next.reports_at) => Event::Reports,
+            () = changed(&mut fleet) => Event::Reports,
         };
         next = match event {
             Event::Objects(true) => {
@@ -196,6 +201,16 @@ impl Next {
 async fn take<S: Store>(controller: &Controller<S>, from: Instant) -> StoreResult<Intent> {
     tokio::time::sleep_until(from).await;
     controller.store().take().await
+}
+
+/// Waits until other pods are ready, for ever where there are none.
+async fn changed(fleet: &mut Option<watch::Receiver<Fleet>>) {
+    if let Some(fleet) = fleet
+        && fleet.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 /// How long until the wall clock shows `at`, but never longer than a look at the clock is due.

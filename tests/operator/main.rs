@@ -118,6 +118,7 @@ fn gateways_count(cluster: &Cluster, first: &mut Controller) {
     propagated(first, "NoGateway");
     let (one, mut two) = (Pod::start(cluster, "one"), Pod::start(cluster, "two"));
     propagated(first, "in force on 2 of 2 gateways");
+    readiness_is_that_of_the_pods(cluster, first);
     for address in [first.address(), one.metrics_address()] {
         let exposition = program::exposition(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
         promtool::check_or_skip(&exposition).unwrap_or_else(|error| panic!("{error}"));
@@ -150,6 +151,22 @@ fn gateways_count(cluster: &Cluster, first: &mut Controller) {
     drop(four);
     one.signal("-TERM");
     propagated(first, "NoGateway");
+}
+
+/// The pool is ready with its pods; a kubelet and the Deployment's controller would say of them what we say here.
+fn readiness_is_that_of_the_pods(cluster: &Cluster, first: &mut Controller) {
+    let deployment = cluster.get("deployment", "tidegate-gateway-main").expect("the Deployment");
+    let wanted = deployment["spec"]["replicas"].clone();
+    for (number, ready) in [(json!(0), "False GatewaysNotReady"), (wanted, "True Ready")] {
+        let status = json!({"replicas": number, "readyReplicas": number, "availableReplicas": number});
+        let patch = json!({"status": status}).to_string();
+        let name = "deployment/tidegate-gateway-main";
+        cluster.kubectl(&["patch", name, "--subresource=status", "--type=merge", "--patch", &patch]);
+        eventually(first, ready, || match cluster.condition("Ready")? {
+            said if said.starts_with(ready) => Ok(()),
+            said => Err(said),
+        });
+    }
 }
 
 /// A wiped store is filled again, and everybody logs in again, since it has forgotten whose sessions were ended.

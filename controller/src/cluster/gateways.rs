@@ -22,6 +22,7 @@ use super::labels;
 use super::pki::{Leaf, Pair, Purpose};
 use super::secrets::{Data, Keeper, SecretError};
 use super::settings::{EtcdMode, Settings};
+use crate::fleet::Fleet;
 
 /// The VpnGateway that is made when there is none.
 pub const MAIN: &str = "main";
@@ -80,6 +81,7 @@ pub struct Gateways {
     keeper: Keeper,
     /// What was said of an unhappy pool last, so that it is not said again every few seconds.
     troubled: BTreeSet<String>,
+    fleet: Fleet,
     settled: bool,
 }
 
@@ -95,6 +97,7 @@ impl Gateways {
             settings,
             keeper: Keeper::new(secrets, maps),
             troubled: BTreeSet::new(),
+            fleet: Fleet::default(),
             settled: false,
         }
     }
@@ -142,6 +145,12 @@ impl Gateways {
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.settled && self.troubled.is_empty()
+    }
+
+    /// The pods of the served pool as they were found last.
+    #[must_use]
+    pub fn fleet(&self) -> Fleet {
+        self.fleet
     }
 
     /// The authority that signs for etcd; nothing when somebody brings certificates without it.
@@ -203,6 +212,9 @@ impl Gateways {
             if child.resource.kind == "Deployment" {
                 let number =
                     |pointer: &str| stored.data.pointer(pointer).and_then(Value::as_i64).unwrap_or(0);
+                let count = |pointer: &str| u32::try_from(number(pointer)).unwrap_or(0);
+                self.fleet =
+                    Fleet { wanted: count("/spec/replicas"), ready: count("/status/availableReplicas") };
                 replicas = number("/status/replicas");
                 self.settled =
                     replicas == number("/spec/replicas") && replicas == number("/status/readyReplicas");

@@ -25,6 +25,7 @@ use super::publishing::{End, Publishing};
 use super::settings::Settings;
 use super::term::{self, Term};
 use crate::admin::Pools;
+use crate::fleet::Fleet;
 use crate::intake::Reading;
 use crate::metrics::Metrics;
 use crate::objects::ObjectKind;
@@ -102,6 +103,7 @@ pub struct Leader {
 struct Shared {
     prepared: watch::Sender<Option<Prepared>>,
     sessions: AtomicU32,
+    fleet: watch::Sender<Fleet>,
 }
 
 impl Leader {
@@ -113,7 +115,11 @@ impl Leader {
             _ = stopping.wait_for(|stop| *stop) => return,
         };
         let readings = &objects.readings;
-        let shared = Shared { prepared: watch::Sender::new(None), sessions: AtomicU32::new(0) };
+        let shared = Shared {
+            prepared: watch::Sender::new(None),
+            sessions: AtomicU32::new(0),
+            fleet: watch::Sender::new(Fleet::default()),
+        };
         // The first two never end; the third does when it is told to.
         tokio::select! {
             () = self.pools(&shared, readings.clone(), &objects.health) => {}
@@ -151,6 +157,8 @@ impl Leader {
                 Ok(prepared) => {
                     told = None;
                     self.say(health.troubles());
+                    let fleet = gateways.fleet();
+                    shared.fleet.send_if_modified(|known| std::mem::replace(known, fleet) != fleet);
                     let settled = shared.prepared.borrow().as_ref() == Some(&prepared);
                     shared.prepared.send_if_modified(|known| {
                         let news = known.as_ref() != Some(&prepared);
@@ -256,6 +264,7 @@ impl Leader {
                     lead: &self.lead,
                     pools: &self.pools,
                     sessions: &shared.sessions,
+                    fleet: shared.fleet.subscribe(),
                     term,
                     reset,
                 };

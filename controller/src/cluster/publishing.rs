@@ -26,6 +26,7 @@ use super::term::{self, Term};
 use crate::admin::Pools;
 use crate::build;
 use crate::events::ControllerEvent;
+use crate::fleet::Fleet;
 use crate::intake::Reading;
 use crate::metrics::Metrics;
 use crate::run::{self, Config, Handle};
@@ -56,6 +57,8 @@ pub struct Publishing<'a> {
     pub pools: &'a watch::Sender<Pools<Etcd>>,
     /// Where the number of sessions is noted.
     pub sessions: &'a AtomicU32,
+    /// The pods of the pool.
+    pub fleet: watch::Receiver<Fleet>,
     /// The term everything is written under, and which store the last one was published to.
     pub term: Term,
     /// Whether the store was wiped or restored since.
@@ -198,7 +201,8 @@ impl Publishing<'_> {
             not_before: if another { crate::time::now() } else { Timestamp(0) },
             approvals_enforced: true,
         };
-        let config = Config { settings, metrics: self.metrics.clone(), audit: self.audit.cloned() };
+        let (metrics, audit) = (self.metrics.clone(), self.audit.cloned());
+        let config = Config { settings, metrics, audit, fleet: Some(self.fleet.clone()) };
         Ok(run::start(config, Arc::new(state), etcd.clone(), readings)?)
     }
 

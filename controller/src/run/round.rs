@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidegate_core::{AccountId, Code, Timestamp};
 use tidegate_store::audit::{AuditLog, Event, ObjectRef, Record};
 use tidegate_store::{Change, Publication, Store, StoreError};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::intents::Limit;
@@ -14,6 +15,7 @@ use crate::activation::Slips;
 use crate::build::{self, Built, Input, Settings, existing_resources, parts};
 use crate::credentials::{Effect, Vault};
 use crate::events::{ControllerEvent, Object, Problem, Teller};
+use crate::fleet::Fleet;
 use crate::form::{Items, Refusal, department_of};
 use crate::identity::{Register, Round};
 use crate::intake::{self, Intake, Reading};
@@ -35,6 +37,8 @@ pub(super) struct Controller<S> {
     pub(super) teller: Teller,
     pub(super) metrics: Metrics,
     pub(super) limit: Limit,
+    /// The pods of the pool, where gateways are pods.
+    pub(super) fleet: Option<watch::Receiver<Fleet>>,
     audit: Option<AuditLog>,
     settings: Settings,
     intake: Intake,
@@ -64,7 +68,7 @@ impl<S: Store> Controller<S> {
         store: S,
         teller: Teller,
     ) -> Result<Self, StartError> {
-        let Config { mut settings, metrics, audit } = config;
+        let Config { mut settings, metrics, audit, fleet } = config;
         let register = Register::load(&state)?;
         let (mut vault, credential_problems) = Vault::load(&state)?;
         let (last_good, form_problems) = LastGood::load(&state)?;
@@ -100,6 +104,7 @@ impl<S: Store> Controller<S> {
             teller,
             metrics,
             limit: Limit::default(),
+            fleet,
             audit,
             settings,
             intake: Intake::default(),
@@ -364,7 +369,11 @@ impl<S: Store> Controller<S> {
         }
         self.metrics.in_flight.set(i64::try_from(self.in_flight.waiting()).unwrap_or(i64::MAX));
         let mut again = REPORTS_POLL;
+        let fleet = self.fleet.as_ref().map(|fleet| *fleet.borrow());
         for status in &mut self.statuses {
+            if status.key.kind == ObjectKind::VpnGateway {
+                status.says_no = fleet.and_then(Fleet::says_no);
+            }
             let (truth, reason, message) = if status.is(ConditionType::Accepted) {
                 let wanted = self.stamps.of(&status.key, status.source.generation);
                 judge(&reports, wanted, department_of(&status.key.namespace).as_ref(), now)

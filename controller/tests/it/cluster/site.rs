@@ -139,6 +139,7 @@ impl Site {
             },
             metrics: metrics.clone(),
             audit: None,
+            fleet: None,
         };
         let mut handle = start(config, Arc::clone(&state), store.clone(), objects.readings.clone()).unwrap();
         let ready = async {

@@ -220,7 +220,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When it fails, with what it wrote to standard error.
+    /// When it fails, with everything it wrote.
     pub fn run(&self, command: &mut Command, input: &str) -> Result<String, String> {
         let program = command.get_program().display().to_string();
         let others = std::env::var("PATH").unwrap_or_default();
@@ -237,7 +237,11 @@ impl ControlPlane {
         let _ = child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes()));
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        // Some say on standard output what is wrong.
+        Err(format!("{}{}", text(&output.stderr), text(&output.stdout)))
     }
 }
 

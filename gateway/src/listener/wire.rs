@@ -8,6 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::held::Held;
@@ -41,7 +42,7 @@ impl Progress {
 
 /// The bytes of a connection, with note of when they moved.
 pub(super) struct Wire {
-    pub(super) tls: TlsStream<Held>,
+    pub(super) tls: TlsStream<Held<TcpStream>>,
     pub(super) progress: Arc<Progress>,
 }
 
@@ -49,7 +50,7 @@ impl Drop for Wire {
     fn drop(&mut self) {
         if self.progress.aborted.load(Relaxed) {
             // What lies in the kernel's buffers is not delivered any more.
-            let _ = socket2::SockRef::from(self.tls.get_ref().0.tcp()).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(self.tls.get_ref().0.get_ref()).set_linger(Some(Duration::ZERO));
         }
     }
 }

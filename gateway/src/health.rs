@@ -129,9 +129,7 @@ impl Health {
         if self.applied.get().is_none() {
             return Err(format!("no configuration yet{}", self.shared.note.after_colon()));
         }
-        // A copy from the disk may be days old, and what was revoked since would be let in. Both are whole
-        // seconds: a proof of the very second of the start may be an earlier process's.
-        if self.view.borrow().fresh_at <= self.started {
+        if !is_own_proof(self.view.borrow().fresh_at, self.started) {
             let why = self.shared.note.after_colon();
             return Err(format!("no proof of freshness since the start{why}"));
         }
@@ -149,9 +147,24 @@ impl Health {
     }
 }
 
+/// Whether a proof of freshness was given to the process that started then. A copy from the disk may be days
+/// old, and what was revoked since would be let in. Both are whole seconds: a proof of the very second of the
+/// start may be an earlier process's.
+fn is_own_proof(fresh_at: Timestamp, started: Timestamp) -> bool {
+    fresh_at > started
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_proof_of_the_second_of_the_start_may_be_an_earlier_process_s() {
+        let started = Timestamp(1_795_000_000);
+        assert!(!is_own_proof(started.plus(-1), started));
+        assert!(!is_own_proof(started, started));
+        assert!(is_own_proof(started.plus(1), started));
+    }
 
     #[test]
     fn a_thread_without_progress_is_noticed_and_one_that_ended_is_not() {

@@ -170,6 +170,8 @@ struct Shared {
     /// How often the ring was replaced.
     rings: channel::Sender<u64>,
     role: EtcdRole,
+    /// Whether no member answered when it was opened.
+    from_disk: AtomicBool,
     view: channel::Sender<View>,
     shown: Mutex<Arc<Shown>>,
     ended: Mutex<EndedTable>,
@@ -303,6 +305,7 @@ impl Etcd {
             sealer: Mutex::new(Arc::new(sealer)),
             rings: channel::Sender::new(0),
             role: config.role,
+            from_disk: AtomicBool::new(false),
             view: channel::Sender::new(View {
                 snapshot: None,
                 ended: Arc::default(),
@@ -322,7 +325,7 @@ impl Etcd {
             closing: channel::Sender::new(false),
         });
         let mut mirror = Mirror::default();
-        let from_disk = stored.is_some();
+        let is_stored = stored.is_some();
         if let Some(stored) = stored {
             mirror = stored.mirror;
             shared.show(&mirror);
@@ -332,7 +335,8 @@ impl Etcd {
         let mut feed = Feed::new(Arc::clone(&shared), mirror, disk);
         match begin(&shared, &mut feed).await {
             Ok(()) => {}
-            Err(error @ StoreError::Unavailable(_)) if from_disk => {
+            Err(error @ StoreError::Unavailable(_)) if is_stored => {
+                shared.from_disk.store(true, Ordering::Release);
                 tracing::warn!(%error, "etcd is away; this gateway starts from its snapshot on disk");
             }
             Err(error) => return Err(error),
@@ -343,6 +347,12 @@ impl Etcd {
             tokio::spawn(until_closed(Arc::clone(&shared), restore(Arc::clone(&shared)))),
         ];
         Ok(Self { shared, tasks: Arc::new(Tasks(Mutex::new(tasks))) })
+    }
+
+    /// Whether no member answered when it was opened, so that it began with what lay on the disk.
+    #[must_use]
+    pub fn is_from_disk(&self) -> bool {
+        self.shared.from_disk.load(Ordering::Acquire)
     }
 
     /// Which store this is, and how far it has come.

@@ -22,7 +22,7 @@ pub(super) struct Alone {
     failures: HashMap<Box<str>, (u32, Timestamp)>,
     once: HashMap<Box<str>, Timestamp>,
     logins: HashMap<(AccountId, Kind), (SessionId, Timestamp)>,
-    /// Ended here; they stay until their tickets have ended, whether etcd knows them or not.
+    /// Ended here, until etcd knows of everything.
     ended: BTreeMap<SessionId, (EndReason, Timestamp)>,
     /// What etcd does not know yet, oldest first.
     untold: VecDeque<Fact>,

@@ -20,6 +20,7 @@ use tidegate_store::{
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use super::alone::Alone;
 use super::secrets::EtcdCertificates;
@@ -83,7 +84,11 @@ impl Reopening {
             role: EtcdRole::Gateway { id },
             snapshot_file: file.snapshot_file.clone(),
         };
-        let task = tokio::spawn(keep_open(Arc::clone(&shared), config, with));
+        let for_task = Arc::clone(&shared);
+        let task = tokio::spawn(async move {
+            // Beside each other: news must not wait for what is handed over.
+            tokio::join!(keep_open(&for_task, config, with), keep_handing_over(&for_task));
+        });
         Self { shared, task: Arc::new(Mutex::new(Some(task))) }
     }
 
@@ -146,19 +151,19 @@ impl Shared {
         });
     }
 
-    /// Takes a store that has answered, unless it is behind what is in force: one from the disk.
+    /// Takes a store that was opened, unless it is behind what is in force. How old its proof is does not say
+    /// so: the one that is open is told every second, also while another is opened.
     fn take(&self, etcd: Etcd) -> Result<watch::Receiver<View>, StoreError> {
         let mut views = etcd.subscribe();
         let view = views.borrow_and_update().clone();
-        let known = self.view.borrow().clone();
-        if known.snapshot.is_some() && view.fresh_at < known.fresh_at {
-            return Err(StoreError::Unavailable("it has not answered with the new keys yet".into()));
+        let generation = |view: &View| view.snapshot.as_ref().map(|snapshot| snapshot.generation);
+        let known = generation(&self.view.borrow());
+        if known.is_some() && (etcd.is_from_disk() || generation(&view) < known) {
+            return Err(StoreError::Unavailable("it has not answered with the new certificates yet".into()));
         }
         self.show(view);
-        let old = self.current.lock().unwrap_or_else(PoisonError::into_inner).replace(etcd);
-        if let Some(old) = old {
-            tokio::spawn(async move { old.close().await });
-        }
+        // The one before is dropped, not closed: its name is the new one's, which must not be signed off.
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(etcd);
         Ok(views)
     }
 
@@ -188,7 +193,7 @@ impl Shared {
 }
 
 /// Keeps the store open.
-async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Receiver<Opened>) {
+async fn keep_open(shared: &Shared, config: EtcdConfig, mut with: watch::Receiver<Opened>) {
     let open = |with: &Opened, pause: Duration| {
         let config = EtcdConfig {
             ring: with.keys.clone(),
@@ -203,7 +208,7 @@ async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Rec
     let mut opened_with = with.borrow_and_update().clone();
     let mut opening = Some(open(&opened_with, Duration::ZERO));
     let mut views: Option<watch::Receiver<View>> = None;
-    let mut hand_over = tokio::time::interval(HAND_OVER);
+    let mut followed = true;
     loop {
         tokio::select! {
             biased;
@@ -223,10 +228,11 @@ async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Rec
                     opening = Some(open(&opened_with, AGAIN));
                 }
             },
-            changed = with.changed() => {
+            changed = with.changed(), if followed => {
                 if changed.is_err() {
-                    // Nobody follows the files any more: what is open stays so until the end.
-                    return std::future::pending().await;
+                    // Nobody follows the files any more: what is open stays so, and is shown, until the end.
+                    followed = false;
+                    continue;
                 }
                 let wanted = with.borrow_and_update().clone();
                 let same_link = wanted.tls == opened_with.tls && opening.is_none();
@@ -245,13 +251,20 @@ async fn keep_open(shared: Arc<Shared>, config: EtcdConfig, mut with: watch::Rec
                 }
                 _ => views = None,
             },
-            _ = hand_over.tick() => {
-                let etcd = shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let fresh = shared.clock.now().since(shared.view.borrow().fresh_at) < AWAY_S;
-                if let (Some(etcd), true) = (etcd, fresh) {
-                    shared.hand_over(&etcd).await;
-                }
-            }
+        }
+    }
+}
+
+/// Hands over what happened while etcd was away, whenever it is there.
+async fn keep_handing_over(shared: &Shared) {
+    let mut tick = tokio::time::interval(HAND_OVER);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let etcd = shared.current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let fresh = shared.clock.now().since(shared.view.borrow().fresh_at) < AWAY_S;
+        if let (Some(etcd), true) = (etcd, fresh) {
+            shared.hand_over(&etcd).await;
         }
     }
 }

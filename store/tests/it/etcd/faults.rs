@@ -136,6 +136,7 @@ async fn a_gateway_starts_from_its_disk_when_etcd_is_away() {
     .await
     .expect("ended");
     let seen = until(&reader, "an end", |view| people(view) == 3 && view.ended.len() == 1).await;
+    assert!(!reader.is_from_disk(), "etcd answered");
     reader.close().await;
     let sealed = std::fs::read(&file).expect("the snapshot");
     assert!(!sealed.windows(8).any(|window| window == b"argon2id"), "the snapshot is sealed");
@@ -144,6 +145,7 @@ async fn a_gateway_starts_from_its_disk_when_etcd_is_away() {
     let refused = gateway(&members, "g2").await.map(drop);
     assert!(matches!(refused, Err(StoreError::Unavailable(_))), "never from nothing: {refused:?}");
     let reader = tidegate_store::Etcd::connect(with_disk(&members)).await.expect("from disk");
+    assert!(reader.is_from_disk());
     let view = reader.subscribe().borrow().clone();
     assert_eq!((people(&view), view.ended.len()), (3, 1));
     assert!(view.fresh_at >= seen.fresh_at && view.fresh_at > Timestamp(0), "the time of the last proof");

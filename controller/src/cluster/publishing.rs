@@ -86,6 +86,14 @@ impl Drop for Known<'_> {
     }
 }
 
+/// What is under way while it is published.
+struct Begun {
+    etcd: Etcd,
+    handle: Handle,
+    /// Sessions that began earlier are to be void in the store.
+    void_before: Timestamp,
+}
+
 /// Why a stretch ended in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
@@ -139,13 +147,13 @@ impl Publishing<'_> {
             begun = self.begin(with, readings) => begun?,
             _ = stopping.wait_for(|stop| *stop) => return Ok(End::Stopped),
         };
-        let (etcd, mut handle) = begun;
+        let Begun { etcd, mut handle, void_before } = begun;
         tracing::info!(term = self.term.number, pool = with.pool, "publishes");
         let _known = Known::note(self, &with.pool, &etcd).await;
         let mut resets = etcd.resets();
         let outcome = tokio::select! {
             error = follow(&mut handle) => Err(error),
-            () = self.look_after(&etcd, with) => Ok(End::Stopped),
+            () = self.look_after(&etcd, with, void_before) => Ok(End::Stopped),
             () = changed(prepared, with) => Ok(End::Changed),
             _ = resets.changed() => Ok(End::Reset),
             _ = stopping.wait_for(|stop| *stop) => Ok(End::Stopped),
@@ -159,7 +167,7 @@ impl Publishing<'_> {
         &self,
         with: &Prepared,
         readings: watch::Receiver<Arc<Reading>>,
-    ) -> Result<(Etcd, Handle), PublishingError> {
+    ) -> Result<Begun, PublishingError> {
         let endpoints = &self.settings.etcd.endpoints;
         let part = |key: &str| with.etcd.get(key).cloned().unwrap_or_default();
         let tls = EtcdTls { ca: part("ca.crt"), certificate: part("tls.crt"), key: part("tls.key") };
@@ -174,7 +182,7 @@ impl Publishing<'_> {
         })
         .await?;
         match self.start(with, &etcd, readings).await {
-            Ok(handle) => Ok((etcd, handle)),
+            Ok((handle, void_before)) => Ok(Begun { etcd, handle, void_before }),
             Err(error) => {
                 etcd.close().await;
                 Err(error)
@@ -187,7 +195,7 @@ impl Publishing<'_> {
         with: &Prepared,
         etcd: &Etcd,
         readings: watch::Receiver<Arc<Reading>>,
-    ) -> Result<Handle, PublishingError> {
+    ) -> Result<(Handle, Timestamp), PublishingError> {
         let keep = Keep::load(self.client.clone(), self.namespace, self.term.number).await?;
         let keys = with.ring.iter().map(|(kid, key)| PoolKey { kid: *kid, key: *key }).collect();
         let state = State::in_cluster(keep, self.term.number, RootKey(with.root), keys);
@@ -195,19 +203,20 @@ impl Publishing<'_> {
         if another {
             tracing::warn!("the store was wiped or restored, or is another one: everybody logs in again");
         }
+        let not_before = if another { crate::time::now() } else { Timestamp(0) };
         let settings = build::Settings {
             title: Localized { zh_cn: Some("统一接入".into()), en: Some("Tidegate".into()) },
             zone: Zone::utc(),
-            not_before: if another { crate::time::now() } else { Timestamp(0) },
+            not_before,
             approvals_enforced: true,
         };
         let (metrics, audit) = (self.metrics.clone(), self.audit.cloned());
         let config = Config { settings, metrics, audit, fleet: Some(self.fleet.clone()) };
-        Ok(run::start(config, Arc::new(state), etcd.clone(), readings)?)
+        Ok((run::start(config, Arc::new(state), etcd.clone(), readings)?, not_before))
     }
 
     /// Keeps the list of gateways that count, for as long as it is polled.
-    async fn look_after(&self, etcd: &Etcd, with: &Prepared) {
+    async fn look_after(&self, etcd: &Etcd, with: &Prepared, void_before: Timestamp) {
         let mut presence = Presence::default();
         let mut noted = None;
         let mut tick = tokio::time::interval(LOOK);
@@ -219,7 +228,11 @@ impl Publishing<'_> {
                 tracing::debug!(error, "the gateways could not be looked at");
                 continue;
             }
-            if noted.is_none_or(|at: Instant| at.elapsed() >= NOTE) && self.note(etcd).await {
+            // Until earlier sessions are void in it, a wiped or restored store has to be recognised again.
+            let snapshot = etcd.subscribe().borrow().snapshot.clone();
+            let void = snapshot.map_or(Timestamp(0), |snapshot| snapshot.platform.not_before);
+            let due = noted.is_none_or(|at: Instant| at.elapsed() >= NOTE);
+            if due && void >= void_before && self.note(etcd).await {
                 noted = Some(Instant::now());
             }
         }

@@ -27,6 +27,10 @@ use kube_client::Resource as _;
 /// Accounts that may be missing from a new listing and be believed to be gone.
 const MISSING_MAX: usize = 50;
 
+/// Bytes of ConfigMaps that are kept of one namespace, so that none takes the others' room. A system's authorities
+/// have 64 KiB at most.
+const CONFIG_MAPS_BYTES_MAX: usize = 4 << 20;
+
 /// Annotations that mean something to us begin so; the others are not kept.
 const OURS: &str = "tidegate.dev/";
 
@@ -107,10 +111,11 @@ impl Inventory {
     }
 
     /// Takes note of what a watch said.
-    pub(super) fn take(&mut self, source: Source, event: Event<Raw>) {
+    pub(super) fn take(&mut self, source: Source, mut event: Event<Raw>) {
         let changed = match source {
             Source::Kind(kind) => self.take_object(kind, event),
             Source::ConfigMaps => {
+                self.limit_config_maps(&mut event);
                 self.config_maps.take(event, config_map, |one, other| one == other, |_| false)
             }
             Source::Namespaces => {
@@ -118,6 +123,33 @@ impl Inventory {
             }
         };
         self.changed |= changed;
+    }
+
+    /// Empties a ConfigMap that its namespace has no room for.
+    fn limit_config_maps(&self, event: &mut Event<Raw>) {
+        let (kept, raw) = match event {
+            Event::Apply(raw) => (&self.config_maps.there, raw),
+            Event::InitApply(raw) => (&self.config_maps.coming, raw),
+            Event::Init | Event::InitDone | Event::Delete(_) => return,
+        };
+        let meta = raw.meta();
+        let (Some(namespace), Some(name)) = (meta.namespace.clone(), meta.name.clone()) else { return };
+        let first = (namespace.clone(), String::new());
+        let neighbours = kept.range(first..).take_while(|((place, _), _)| *place == namespace);
+        let others = neighbours.filter(|((_, other), _)| *other != name).flat_map(|(_, data)| data.values());
+        let others: usize = others.map(String::len).sum();
+        let data = raw.value.get("data").and_then(Value::as_object);
+        let own: usize = data.into_iter().flatten().filter_map(|(_, text)| Some(text.as_str()?.len())).sum();
+        if others.saturating_add(own) > CONFIG_MAPS_BYTES_MAX
+            && let Some(object) = raw.value.as_object_mut()
+        {
+            tracing::error!(
+                namespace,
+                name,
+                "the namespace's ConfigMaps are too large; this one is left empty"
+            );
+            object.remove("data");
+        }
     }
 
     fn take_object(&mut self, kind: ObjectKind, event: Event<Raw>) -> bool {

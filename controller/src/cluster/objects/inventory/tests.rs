@@ -196,3 +196,21 @@ fn what_is_too_large_to_be_kept_is_refused_alone() {
     let refused = reading.found.iter().filter(|(_, found)| !found.violations.is_empty());
     assert_eq!(refused.map(|(key, _)| &*key.name).collect::<Vec<_>>(), ["large"]);
 }
+
+#[test]
+fn no_namespace_takes_the_room_of_others_with_config_maps() {
+    let mut inventory = everything_but_users();
+    list(&mut inventory, USERS, []);
+    let map = |name: &str, bytes: usize| json!({"metadata": {"name": name, "namespace": "dept-sbj"}, "data": {"ca.crt": "x".repeat(bytes)}});
+    let names = |inventory: &mut Inventory| {
+        let reading = inventory.reading().unwrap();
+        reading.config_maps.keys().map(|(_, name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    list(&mut inventory, Source::ConfigMaps, [map("a", CONFIG_MAPS_BYTES_MAX - 8), map("b", 9), map("c", 8)]);
+    assert_eq!(names(&mut inventory), ["a", "c"]);
+    inventory.take(Source::ConfigMaps, Event::Apply(raw(map("a", 1))));
+    inventory.take(Source::ConfigMaps, Event::Apply(raw(map("b", 9))));
+    assert_eq!(names(&mut inventory), ["a", "b", "c"]);
+    inventory.take(Source::ConfigMaps, Event::Apply(raw(map("c", CONFIG_MAPS_BYTES_MAX))));
+    assert_eq!(names(&mut inventory), ["a", "b"]);
+}

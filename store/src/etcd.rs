@@ -293,10 +293,7 @@ impl Etcd {
         let sealer = Sealer::new(&config.ring)?;
         let link = Link::new(&config.endpoints, config.tls.as_ref()).await?;
         let mut disk = config.snapshot_file.map(Disk::new);
-        let stored = match &mut disk {
-            Some(disk) => read_disk(disk, &sealer)?,
-            None => None,
-        };
+        let stored = disk.as_mut().and_then(|disk| read_disk(disk, &sealer));
         let shared = Arc::new(Shared {
             link,
             endpoints: config.endpoints,
@@ -406,14 +403,11 @@ impl Etcd {
 }
 
 /// A snapshot that cannot be read is as good as none; a newer one will replace it.
-fn read_disk(disk: &mut Disk, sealer: &Sealer) -> StoreResult<Option<disk::Read>> {
-    match disk.read(sealer) {
-        Err(StoreError::Unreadable(why)) => {
-            tracing::error!(why, "the snapshot on disk cannot be used");
-            Ok(None)
-        }
-        other => other,
-    }
+fn read_disk(disk: &mut Disk, sealer: &Sealer) -> Option<disk::Read> {
+    disk.read(sealer).unwrap_or_else(|error| {
+        tracing::error!(%error, "the snapshot on disk cannot be used");
+        None
+    })
 }
 
 /// The first contact.

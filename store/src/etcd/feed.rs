@@ -268,9 +268,9 @@ impl Feed {
         Ok(())
     }
 
-    /// Notes a proof. A store that says less than what is in force proves nothing.
+    /// Notes a proof, if what is in force is the newest there is.
     fn fresh(&self, at: Timestamp) {
-        if !self.mirror.behind() {
+        if self.mirror.proves() {
             self.shared.view.send_if_modified(|view| {
                 let newer = view.fresh_at < at;
                 view.fresh_at = view.fresh_at.max(at);

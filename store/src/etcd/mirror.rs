@@ -2,7 +2,8 @@
 //!
 //! A publication is visible when its head is: manifests may arrive before it, and nothing is shown until
 //! the platform's manifest it names is there too. A department that cannot be read keeps its previous value and
-//! is named; behind a head that cannot be read everything stays, and ages. A snapshot never goes back to an older
+//! is named; behind a head that cannot be read everything stays, and ages, as does everything beside a platform
+//! part that cannot be read. A snapshot never goes back to an older
 //! generation: a store that was wiped or restored is followed again once it says something newer.
 
 use std::collections::BTreeMap;
@@ -149,10 +150,21 @@ impl Mirror {
         there.then_some(head)
     }
 
-    /// Whether the store says less than what is in force, or something newer that cannot be read: it proves
-    /// nothing then.
-    pub(super) fn behind(&self) -> bool {
+    /// Whether the store says less than what is in force, or something newer whose head cannot be read: nothing
+    /// of it is shown then.
+    fn behind(&self) -> bool {
         self.unread || self.shown.generation > self.head.map_or(Generation::default(), |head| head.generation)
+    }
+
+    /// Whether what is in force is the newest the store says. A platform part that is not, since it cannot be
+    /// read, leaves departments in force as they are told, and ages with everything else.
+    pub(super) fn proves(&self) -> bool {
+        let platform = match (&self.platform, &self.shown.platform) {
+            (Some(Ok(staged)), Some(shown)) => shown.manifest == *staged,
+            (Some(_), _) => false,
+            (None, _) => true,
+        };
+        platform && !self.behind()
     }
 
     /// Whether there may be something to show, and it is all there.
@@ -275,5 +287,26 @@ mod tests {
         assert!(mirror.behind(), "a store that says nothing is behind what is in force");
         mirror.stage(&keys, &old, &keys.head(), Some(&sealed(&old, 4)), 13);
         assert!(mirror.ready() && !mirror.behind());
+    }
+
+    #[test]
+    fn beside_a_platform_part_that_cannot_be_read_nothing_is_proved() {
+        let keys = Keys::new("main");
+        let sealer = Sealer::new(&[(1, [1; 32])]).expect("a ring");
+        let head = |sequence| Head { generation: Generation { term: 1, sequence }, platform: None };
+        let mut mirror = Mirror::default();
+        mirror.stage_all(head(1), None, std::iter::empty());
+        mirror.settle(&Blobs::new());
+        assert!(mirror.proves());
+        let sealed =
+            sealer.seal(Purpose::Configuration, &keys.head(), &encode_head(head(2))).expect("sealed");
+        mirror.stage(&keys, &sealer, &keys.platform(), Some(b"not sealed"), 11);
+        mirror.stage(&keys, &sealer, &keys.head(), Some(&sealed), 11);
+        assert!(mirror.ready(), "what departments say is still put in force");
+        mirror.settle(&Blobs::new());
+        assert_eq!(mirror.shown.generation, head(2).generation);
+        assert!(!mirror.proves(), "but it ages");
+        mirror.stage(&keys, &sealer, &keys.platform(), None, 12);
+        assert!(mirror.proves());
     }
 }

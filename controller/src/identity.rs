@@ -301,9 +301,13 @@ impl Register {
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        for key in gone {
-            state.remove(&path_of(&key))?;
-            self.unsaved.remove(&key);
+        for (key, outcome) in gone.iter().zip(state.remove_many(gone.iter().map(path_of).collect())) {
+            match outcome {
+                Ok(()) => {
+                    self.unsaved.remove(key);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
         failure.map_or(Ok(()), Err)
     }

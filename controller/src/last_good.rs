@@ -135,9 +135,13 @@ impl LastGood {
         }
         let gone: Vec<ObjectKey> =
             self.stored.keys().filter(|key| !self.kept.contains_key(*key)).cloned().collect();
-        for key in gone {
-            state.remove(&path(&key))?;
-            self.stored.remove(&key);
+        for (key, outcome) in gone.iter().zip(state.remove_many(gone.iter().map(path).collect())) {
+            match outcome {
+                Ok(()) => {
+                    self.stored.remove(key);
+                }
+                Err(error) => failure = failure.or(Some(error)),
+            }
         }
         failure.map_or(Ok(()), Err)
     }

@@ -233,7 +233,17 @@ impl State {
     pub(crate) fn remove(&self, relative: &Path) -> Result<(), StateError> {
         match &self.place {
             Place::Directory { .. } => files::remove(&self.root.join(relative)),
-            Place::Cluster(keep) => keep.remove(relative),
+            Place::Cluster(keep) => keep.remove_many(vec![relative.to_owned()]).pop().unwrap_or(Ok(())),
+        }
+    }
+
+    /// Removes many documents, with one outcome for each.
+    pub(crate) fn remove_many(&self, files: Vec<PathBuf>) -> Vec<Result<(), StateError>> {
+        match &self.place {
+            Place::Directory { .. } => {
+                files.iter().map(|relative| files::remove(&self.root.join(relative))).collect()
+            }
+            Place::Cluster(keep) => keep.remove_many(files),
         }
     }
 
@@ -260,9 +270,7 @@ impl State {
     /// Takes laid out activation codes away.
     pub(crate) fn take_back(&self, codes: Vec<PathBuf>) -> Vec<Result<(), StateError>> {
         match &self.place {
-            Place::Directory { .. } => {
-                codes.iter().map(|relative| files::remove(&self.root.join(relative))).collect()
-            }
+            Place::Directory { .. } => self.remove_many(codes),
             Place::Cluster(keep) => keep.take_back(codes),
         }
     }

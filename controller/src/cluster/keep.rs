@@ -112,8 +112,8 @@ impl Keep {
         self.change(files.into_iter().map(|(path, bytes)| (path, Some(bytes))).collect())
     }
 
-    pub(crate) fn remove(&self, path: &Path) -> Result<(), StateError> {
-        self.change(vec![(path.to_owned(), None)]).pop().unwrap_or(Ok(()))
+    pub(crate) fn remove_many(&self, paths: Vec<PathBuf>) -> Vec<Result<(), StateError>> {
+        self.change(paths.into_iter().map(|path| (path, None)).collect())
     }
 
     /// Changes documents in memory and then in the cluster. What could not be written there is taken

@@ -202,7 +202,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When it fails, with what it wrote to standard error.
+    /// When it fails, with everything it wrote.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         self.run(self.place.command(self.binaries.join("kubectl")).args(arguments), input)
     }
@@ -211,7 +211,7 @@ impl ControlPlane {
     ///
     /// # Errors
     ///
-    /// When it fails, with what it wrote to standard error.
+    /// When it fails, with everything it wrote.
     pub fn script(&self, path: &str) -> Result<String, String> {
         self.run(&mut self.place.command(root().join(path)), "")
     }

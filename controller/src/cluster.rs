@@ -21,8 +21,6 @@ pub mod labels;
 pub mod lead;
 pub mod lease;
 pub mod objects;
-#[cfg(test)]
-mod one_object;
 mod patches;
 pub mod pki;
 pub mod presence;
@@ -32,6 +30,8 @@ pub mod secrets;
 pub mod settings;
 mod status;
 pub mod term;
+#[cfg(test)]
+mod tests;
 
 pub use keep::Keep;
 

@@ -366,8 +366,8 @@ async fn follow<K: Holder>(api: Api<PartialObjectMeta<K>>, changed: Arc<Changed>
 mod tests {
     use serde_json::json;
 
-    use super::super::super::one_object::Server;
     use super::*;
+    use crate::cluster::tests::one_object::Server;
 
     #[tokio::test]
     async fn what_a_later_controller_wrote_is_neither_replaced_nor_removed() {

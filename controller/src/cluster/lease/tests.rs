@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::cluster::one_object::Server;
+use crate::cluster::tests::one_object::Server;
 
 #[test]
 fn a_lease_is_abandoned_when_its_record_stands_still() {

@@ -13,25 +13,25 @@ use kube_client::{Client, Config};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::client;
+use crate::cluster::client;
 
 #[derive(Default)]
-pub(super) struct Server {
+pub(crate) struct Server {
     object: Mutex<Option<Value>>,
     /// The next change takes effect, and its answer is lost.
-    pub(super) loses_an_answer: AtomicBool,
+    pub(crate) loses_an_answer: AtomicBool,
 }
 
 impl Server {
-    pub(super) fn object(&self) -> Option<Value> {
+    pub(crate) fn object(&self) -> Option<Value> {
         self.object.lock().unwrap().clone()
     }
 
-    pub(super) fn delete(&self) {
+    pub(crate) fn delete(&self) {
         *self.object.lock().unwrap() = None;
     }
 
-    pub(super) fn edit(&self, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&self, change: impl FnOnce(&mut Value)) {
         let mut object = self.object.lock().unwrap();
         let object = object.as_mut().unwrap();
         change(object);
@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// A way to it, for as long as the test's runtime lives.
-    pub(super) async fn client(self: &Arc<Self>) -> Client {
+    pub(crate) async fn client(self: &Arc<Self>) -> Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let server = Arc::clone(self);

@@ -53,9 +53,11 @@ impl Vault {
                 }
                 Err(error) => {
                     vault.unreadable.insert(uid);
+                    // The parser quotes what it did not expect, and that may be a hash.
+                    let (line, column) = (error.line(), error.column());
                     problems.push(StateError::corrupt(
                         &state.root().join(&path),
-                        format!("this credential record cannot be read: {error}"),
+                        format!("this credential record cannot be read at line {line}, column {column}"),
                     ));
                 }
             }

@@ -100,7 +100,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
     // An error means that logs are set up already, which is all that is wanted.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).json().try_init();
+    let logs = tracing_subscriber::fmt().json().flatten_event(true);
+    let _ = logs.with_env_filter(filter).with_writer(std::io::stderr).try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -73,8 +73,7 @@ pub(crate) fn said(log: &Path, field: &str) -> String {
     let find = || {
         let log = fs::read_to_string(log).map_err(|error| error.to_string())?;
         let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let value =
-            |line: Value| line[field].as_str().or_else(|| line["fields"][field].as_str()).map(str::to_owned);
+        let value = |line: Value| line[field].as_str().map(str::to_owned);
         let mut values = lines.filter_map(value);
         values.next().ok_or_else(|| "not in the log yet".to_owned())
     };

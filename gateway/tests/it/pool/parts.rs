@@ -151,7 +151,7 @@ impl Folder {
         let (address, metrics) = until(async || {
             std::fs::read_to_string(&log).expect("a log").lines().find_map(|line| {
                 let line: serde_json::Value = serde_json::from_str(line).ok()?;
-                let address = |name: &str| line["fields"][name].as_str()?.parse::<SocketAddr>().ok();
+                let address = |name: &str| line[name].as_str()?.parse::<SocketAddr>().ok();
                 Some((address("address")?, address("metrics")?))
             })
         })

@@ -1,4 +1,5 @@
-//! The controller's pen: compare, write parts, then flip manifests and head in one fenced transaction.
+//! The controller's pen: compare, then parts, manifests and last the head, in one fenced transaction or, when it
+//! would be too large, in several.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -40,6 +41,37 @@ pub(super) struct Pen {
     /// Parts nobody names, since when and since which publication.
     garbage: HashMap<Digest, (Instant, u64)>,
     publications: u64,
+}
+
+/// Operations on their way, in order: one transaction, or as many as it takes.
+struct Batch<'a> {
+    shared: &'a Shared,
+    term: u64,
+    operations: Vec<TxnOp>,
+    bytes: usize,
+}
+
+impl Batch<'_> {
+    async fn put(&mut self, sealer: &Sealer, key: String, plain: &[u8]) -> StoreResult<()> {
+        let sealed = sealer.seal(Purpose::Configuration, &key, plain)?;
+        self.add(sealed.len(), TxnOp::put(key, sealed, None)).await
+    }
+
+    async fn add(&mut self, size: usize, operation: TxnOp) -> StoreResult<()> {
+        let full = self.operations.len() >= OPERATIONS || self.bytes + size > BATCH;
+        if full && !self.operations.is_empty() {
+            self.send().await?;
+        }
+        self.bytes += size;
+        self.operations.push(operation);
+        Ok(())
+    }
+
+    /// Writes what was added; the revision it has then.
+    async fn send(&mut self) -> StoreResult<i64> {
+        self.bytes = 0;
+        write(self.shared, self.term, std::mem::take(&mut self.operations)).await
+    }
 }
 
 /// A publication, compared and packed.
@@ -151,8 +183,10 @@ impl Pen {
         if plan.platform.is_none() && plan.departments.is_empty() && !force {
             return Ok(self.head);
         }
-        self.write_parts(shared, &sealer, term, &plan).await?;
-        let revision = self.flip(shared, &sealer, term, &plan, next).await?;
+        let mut batch = Batch { shared, term, operations: Vec::new(), bytes: 0 };
+        self.add_parts(&mut batch, &sealer, &plan).await?;
+        self.add_manifests(&mut batch, &sealer, &plan, next).await?;
+        let revision = batch.send().await?;
         self.note(sealer.kid(), plan, next);
         shared.applied(revision).await;
         if let Err(error) = self.sweep(shared, term).await {
@@ -187,14 +221,8 @@ impl Pen {
         blocking(move || verify(plan, &shown, next)).await?
     }
 
-    /// Writes the parts that are not there under the key that seals, in fenced batches.
-    async fn write_parts(
-        &mut self,
-        shared: &Shared,
-        sealer: &Sealer,
-        term: u64,
-        plan: &Plan,
-    ) -> StoreResult<()> {
+    /// The parts that are not there under the key that seals.
+    async fn add_parts(&mut self, batch: &mut Batch<'_>, sealer: &Sealer, plan: &Plan) -> StoreResult<()> {
         let there = self.named(Some(sealer.kid()));
         let mut parts: Blobs = Blobs::new();
         for packed in plan.departments.values().flatten().chain(&plan.platform) {
@@ -202,65 +230,41 @@ impl Pen {
                 packed.blobs.iter().filter(|(d, _)| !there.contains(*d)).map(|(d, b)| (*d, b.clone())),
             );
         }
-        let (mut batch, mut bytes) = (Vec::new(), 0);
         for (digest, part) in &parts {
             // Until a manifest names it, it is garbage.
             self.garbage.insert(*digest, (Instant::now(), self.publications));
             for (number, chunk) in (0..).zip(part.chunks(bounds::CHUNK)) {
-                let key = shared.keys.blob(digest, number);
-                let sealed = sealer.seal(Purpose::Configuration, &key, chunk)?;
-                if batch.len() >= OPERATIONS || bytes + sealed.len() > BATCH {
-                    write(shared, term, std::mem::take(&mut batch)).await?;
-                    bytes = 0;
-                }
-                bytes += sealed.len();
-                batch.push(TxnOp::put(key, sealed, None));
+                batch.put(sealer, batch.shared.keys.blob(digest, number), chunk).await?;
             }
         }
-        if batch.is_empty() { Ok(()) } else { write(shared, term, batch).await.map(drop) }
+        Ok(())
     }
 
-    /// Makes the publication visible: manifests and head in one transaction.
-    async fn flip(
+    /// The manifests, and last the head, which makes all of it visible: no reader shows anything before.
+    async fn add_manifests(
         &self,
-        shared: &Shared,
+        batch: &mut Batch<'_>,
         sealer: &Sealer,
-        term: u64,
         plan: &Plan,
         next: Generation,
-    ) -> StoreResult<i64> {
-        let sealed = |key: &str, plain: &[u8]| {
-            let sealed = sealer.seal(Purpose::Configuration, key, plain)?;
-            Ok::<_, StoreError>((sealed.len(), TxnOp::put(key, sealed, None)))
-        };
-        let mut operations = Vec::new();
+    ) -> StoreResult<()> {
+        let keys = &batch.shared.keys;
         let platform = match &plan.platform {
             Some(packed) => {
-                operations.push(sealed(&shared.keys.platform(), &encode_manifest(&packed.manifest))?);
+                batch.put(sealer, keys.platform(), &encode_manifest(&packed.manifest)).await?;
                 Some(next)
             }
             None => self.platform.as_ref().map(|written| written.manifest.generation),
         };
         for (code, packed) in &plan.departments {
-            let key = shared.keys.manifest(code);
-            operations.push(match packed {
-                Some(packed) => sealed(&key, &encode_manifest(&packed.manifest))?,
-                None => (0, TxnOp::delete(key, None)),
-            });
-        }
-        // One transaction, unless it would be too large: then the head comes with the last. No reader shows
-        // anything of it before.
-        operations.push(sealed(&shared.keys.head(), &encode_head(Head { generation: next, platform }))?);
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        for (size, operation) in operations {
-            if batch.len() >= OPERATIONS || bytes + size > BATCH {
-                write(shared, term, std::mem::take(&mut batch)).await?;
-                bytes = 0;
+            match packed {
+                Some(packed) => {
+                    batch.put(sealer, keys.manifest(code), &encode_manifest(&packed.manifest)).await?;
+                }
+                None => batch.add(0, TxnOp::delete(keys.manifest(code), None)).await?,
             }
-            bytes += size;
-            batch.push(operation);
         }
-        write(shared, term, batch).await
+        batch.put(sealer, keys.head(), &encode_head(Head { generation: next, platform })).await
     }
 
     fn note(&mut self, kid: u32, plan: Plan, next: Generation) {

@@ -189,8 +189,12 @@ fn rights() -> Vec<Value> {
         ("drafters", "Group", rule("accesspolicies", &["get", "create", "update", "patch"])),
         ("platform", "Group", rule("departments", &["get", "create", "update", "patch"])),
         ("bureau", "Group", rule("departments", &["get", "update", "patch"])),
-        // What the controller will need to pass on applications from the portal.
-        ("system:serviceaccount:tidegate-system:tidegate-controller", "User", rule("vpnusers", &["create"])),
+        // More than the controller has: RBAC must not be what refuses it here. kubectl reads before it patches.
+        (
+            "system:serviceaccount:tidegate-system:tidegate-controller",
+            "User",
+            rule("vpnusers", &["get", "create", "update"]),
+        ),
     ];
     for (subject, kind, rule) in own {
         let name = format!("table-{}", subject.replace(':', "-"));

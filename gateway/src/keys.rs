@@ -11,7 +11,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{hkdf, rand};
 use base64ct::{Base64UrlUnpadded, Encoding};
@@ -85,6 +85,14 @@ struct Keys {
     keys: Vec<(u32, hkdf::Prk)>,
     /// Which of them seals.
     sealing: usize,
+    /// What it seals with in this hour, by purpose, so that not every seal derives it anew.
+    current: [ArcSwapOption<Hourly>; Purpose::ALL.len()],
+}
+
+/// A derived key and the hour it is for.
+struct Hourly {
+    slot: u32,
+    cipher: LessSafeKey,
 }
 
 /// A ring without a key that seals, or with too many.
@@ -114,6 +122,12 @@ impl Ring {
         let version = self.version().wrapping_add(1);
         self.0.store(Arc::new(Keys { version, ..Keys::new(keys, sealing)? }));
         Ok(())
+    }
+
+    /// The numbers of its keys.
+    #[must_use]
+    pub fn kids(&self) -> Vec<u32> {
+        self.0.load().keys.iter().map(|(kid, _)| *kid).collect()
     }
 
     /// Another number after every rotation.
@@ -147,8 +161,9 @@ impl Ring {
         now: Timestamp,
     ) -> Result<Vec<u8>, SealError> {
         let keys = self.0.load();
-        let (kid, prk) = keys.sealing().ok_or(SealError)?;
+        let (kid, _) = keys.sealing().ok_or(SealError)?;
         let slot = slot(now);
+        let hourly = keys.hourly(purpose, slot).ok_or(SealError)?;
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).map_err(|_| SealError)?;
         let mut header = Vec::with_capacity(HEADER + plain.len() + TAG);
@@ -157,8 +172,8 @@ impl Ring {
         header.extend_from_slice(&slot.to_be_bytes());
         header.extend_from_slice(&nonce);
         let mut body = plain.to_vec();
-        cipher(prk, purpose, slot)
-            .ok_or(SealError)?
+        hourly
+            .cipher
             .seal_in_place_append_tag(
                 Nonce::assume_unique_for_key(nonce),
                 Aad::from(aad(&header, context)),
@@ -185,10 +200,11 @@ impl Ring {
         let kid = u32::from_be_bytes(*kid);
         let keys = self.0.load();
         let index = keys.keys.binary_search_by_key(&kid, |(kid, _)| *kid).map_err(|_| BAD)?;
-        let (_, prk) = keys.keys.get(index).ok_or(BAD)?;
-        let cipher = cipher(prk, purpose, u32::from_be_bytes(*slot)).ok_or(BAD)?;
+        let slot = u32::from_be_bytes(*slot);
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| BAD)?;
         let mut body = body.to_vec();
+        let hourly = keys.known(index, purpose, slot).or_else(|| keys.derived(index, purpose, slot));
+        let cipher = &hourly.ok_or(BAD)?.cipher;
         let plain =
             cipher.open_in_place(nonce, Aad::from(aad(header, context)), &mut body).map_err(|_| BAD)?.len();
         body.truncate(plain);
@@ -226,11 +242,35 @@ impl Keys {
         keys.sort_by_key(|(kid, _)| *kid);
         let distinct = keys.windows(2).all(|pair| matches!(pair, [a, b] if a.0 != b.0));
         let sealing = keys.iter().position(|(kid, _)| *kid == sealing).ok_or(RingError)?;
-        if distinct { Ok(Self { version: 0, keys, sealing }) } else { Err(RingError) }
+        let current = Default::default();
+        if distinct { Ok(Self { version: 0, keys, sealing, current }) } else { Err(RingError) }
     }
 
     fn sealing(&self) -> Option<&(u32, hkdf::Prk)> {
         self.keys.get(self.sealing)
+    }
+
+    /// What seals for `purpose` in this hour; derived once.
+    fn hourly(&self, purpose: Purpose, slot: u32) -> Option<Arc<Hourly>> {
+        self.known(self.sealing, purpose, slot).or_else(|| {
+            let hourly = self.derived(self.sealing, purpose, slot)?;
+            self.current.get(purpose as usize)?.store(Some(Arc::clone(&hourly)));
+            Some(hourly)
+        })
+    }
+
+    fn derived(&self, index: usize, purpose: Purpose, slot: u32) -> Option<Arc<Hourly>> {
+        let (_, prk) = self.keys.get(index)?;
+        let key = derive(prk, purpose, slot)?;
+        let cipher = LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &key).ok()?);
+        Some(Arc::new(Hourly { slot, cipher }))
+    }
+
+    /// The key at `index` for `purpose` and `slot`, if that is what seals now. Opening never changes what is
+    /// kept: strangers choose what is opened.
+    fn known(&self, index: usize, purpose: Purpose, slot: u32) -> Option<Arc<Hourly>> {
+        let hourly = (index == self.sealing).then(|| self.current.get(purpose as usize))??.load_full()?;
+        (hourly.slot == slot).then_some(hourly)
     }
 }
 
@@ -267,11 +307,6 @@ fn derive(prk: &hkdf::Prk, purpose: Purpose, slot: u32) -> Option<[u8; KEY_BYTES
     let mut key = [0; KEY_BYTES];
     prk.expand(&info, Key256).and_then(|okm| okm.fill(&mut key)).ok()?;
     Some(key)
-}
-
-fn cipher(prk: &hkdf::Prk, purpose: Purpose, slot: u32) -> Option<LessSafeKey> {
-    let key = derive(prk, purpose, slot)?;
-    Some(LessSafeKey::new(UnboundKey::new(&AES_256_GCM_SIV, &key).ok()?))
 }
 
 fn aad(header: &[u8], context: &[u8]) -> Vec<u8> {

@@ -61,6 +61,23 @@ fn every_purpose_and_hour_has_a_key_of_its_own() {
 }
 
 #[test]
+fn a_key_kept_for_the_hour_serves_that_hour_and_purpose_alone() {
+    let (kept, fresh) = (ring(&[1]), ring(&[1]));
+    for (now, purpose) in [
+        (NOON, Purpose::Cookie),
+        (NOON, Purpose::Form),
+        (NOON.plus(SLOT_S), Purpose::Cookie),
+        // The clock was put back.
+        (NOON, Purpose::Cookie),
+    ] {
+        let sealed = kept.seal(purpose, b"", b"x", now).unwrap();
+        // A ring that has sealed nothing yet derives the key from the header alone.
+        assert_eq!(fresh.open(purpose, b"", &sealed).unwrap(), b"x");
+        assert_eq!(kept.open(purpose, b"", &sealed).unwrap(), b"x");
+    }
+}
+
+#[test]
 fn too_long_is_not_looked_at() {
     let ring = ring(&[1]);
     assert_eq!(ring.open(Purpose::Form, b"", &[1; SEALED_BYTES_MAX + 1]), Err(Code::TicketInvalid));

@@ -140,6 +140,10 @@ pub enum Code {
     MethodRefused = 4017,
     /// Access was withdrawn while the connection was open.
     AccessWithdrawn = 4018,
+    /// Systems of several departments lie at the same address and port.
+    AddressOverlap = 4019,
+    /// The gateway's computer does not let it send pings.
+    PingUnavailable = 4020,
     /// A field breaks the schema.
     SchemaViolation = 6001,
     /// A field does not exist.
@@ -293,6 +297,8 @@ impl Code {
         Self::PageUnknown,
         Self::MethodRefused,
         Self::AccessWithdrawn,
+        Self::AddressOverlap,
+        Self::PingUnavailable,
         Self::SchemaViolation,
         Self::UnknownField,
         Self::NotYaml,
@@ -412,6 +418,8 @@ impl Code {
             Self::PageUnknown => "page_unknown",
             Self::MethodRefused => "method_refused",
             Self::AccessWithdrawn => "access_withdrawn",
+            Self::AddressOverlap => "address_overlap",
+            Self::PingUnavailable => "ping_unavailable",
             Self::SchemaViolation => "schema_violation",
             Self::UnknownField => "unknown_field",
             Self::NotYaml => "not_yaml",
@@ -526,6 +534,8 @@ impl Code {
             Self::PageUnknown => "There is no such page",
             Self::MethodRefused => "The page does not take this method",
             Self::AccessWithdrawn => "Access was withdrawn while the connection was open",
+            Self::AddressOverlap => "Systems of several departments lie at the same address and port",
+            Self::PingUnavailable => "The gateway's computer does not let it send pings",
             Self::SchemaViolation => "A field breaks the schema",
             Self::UnknownField => "A field does not exist",
             Self::NotYaml => "The file is not YAML",

@@ -126,7 +126,21 @@ pub fn decide<E: Evaluate>(
     now: Timestamp,
     evaluator: &mut E,
 ) -> Decision {
-    match weigh(question, subject, now, evaluator) {
+    match weigh(question, None, subject, now, evaluator) {
+        Ok(permit) => Decision::Permit(permit),
+        Err(denial) => Decision::Deny(denial),
+    }
+}
+
+/// The same for a flow through the tunnel to one host and port of the resource.
+pub fn decide_flow<E: Evaluate>(
+    question: &Question<'_>,
+    endpoint: (&str, u16),
+    subject: &E::Prepared,
+    now: Timestamp,
+    evaluator: &mut E,
+) -> Decision {
+    match weigh(question, Some(endpoint), subject, now, evaluator) {
         Ok(permit) => Decision::Permit(permit),
         Err(denial) => Decision::Deny(denial),
     }
@@ -134,6 +148,7 @@ pub fn decide<E: Evaluate>(
 
 fn weigh<E: Evaluate>(
     question: &Question<'_>,
+    endpoint: Option<(&str, u16)>,
     subject: &E::Prepared,
     now: Timestamp,
     evaluator: &mut E,
@@ -149,7 +164,7 @@ fn weigh<E: Evaluate>(
     let (owner, resource) =
         snapshot.resource(question.resource).ok_or_else(|| Denial::of(DenyReason::ResourceUnknown))?;
 
-    let (host, port) = resource.upstream();
+    let (host, port) = endpoint.unwrap_or_else(|| resource.upstream());
     let request = Request {
         owner: &owner.code,
         resource: &resource.name,

@@ -20,6 +20,7 @@ mod decide;
 mod deny;
 mod id;
 mod localized;
+mod names;
 mod net;
 mod not_yet;
 pub mod policy;
@@ -30,16 +31,17 @@ mod time;
 
 pub use account::{Account, AccountState, Approval, Credential, Person, Review, Standing};
 pub use code::Code;
-pub use decide::{Decision, Denial, Permit, Question, decide};
+pub use decide::{Decision, Denial, Permit, Question, decide, decide_flow};
 pub use deny::DenyReason;
 pub use id::{
     AccountId, AccountName, DepartmentCode, Generation, GroupName, IdError, ResourceId, ResourceName,
     SessionId, Source, Uid,
 };
 pub use localized::{Lang, Localized};
+pub use names::{NamedHost, TunnelNames};
 pub use net::{Cidr, CidrError, is_forbidden_target};
 pub use not_yet::{CLUSTER_ONLY, NOT_YET_SUPPORTED, NotYet};
-pub use resource::{Contact, Endpoint, Resource, UpstreamScheme, UpstreamTls, Web};
+pub use resource::{Contact, Endpoint, Network, Resource, UpstreamScheme, UpstreamTls, Web};
 pub use snapshot::{
     Department, Hotline, LoginRules, Platform, PolicyModule, PolicyState, RuleName, SessionRules, Snapshot,
 };

@@ -14,11 +14,6 @@ pub struct NotYet {
 /// The one table of features that are still to come.
 pub const NOT_YET_SUPPORTED: &[NotYet] = &[
     NotYet {
-        kind: "Resource",
-        field: "spec.network",
-        instead: "network resources come with the tunnel; describe a web address in spec.web for the time being",
-    },
-    NotYet {
         kind: "Department",
         field: "spec.lockMode",
         instead: "remove the field; it comes with the tunnel",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::policy::PortRange;
 use crate::{Localized, ResourceName, Source};
 
 /// A business system.
@@ -40,11 +41,30 @@ pub struct Contact {
     pub hours: Localized,
 }
 
-/// How a resource is reached. Network resources join with the tunnel.
+/// How a resource is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// A web application behind the HTTPS proxy.
     Web(Web),
+    /// Anything else, through the tunnel.
+    Network(Network),
+}
+
+/// Hosts and ports reached through the tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Lower-case names or addresses, at least one.
+    pub hosts: Vec<Box<str>>,
+    /// Ports, the same for TCP and UDP, at least one range.
+    pub ports: Vec<PortRange>,
+}
+
+impl Network {
+    /// Whether the system answers at `port`.
+    #[must_use]
+    pub fn has_port(&self, port: u16) -> bool {
+        self.ports.iter().any(|range| (range.from..=range.to).contains(&port))
+    }
 }
 
 /// Where a web application lives.
@@ -83,11 +103,33 @@ pub struct UpstreamTls {
 }
 
 impl Resource {
-    /// Upstream host and port, as rules see them.
+    /// Upstream host and port, as rules see them where no others are asked for: the first of a network resource.
     #[must_use]
     pub fn upstream(&self) -> (&str, u16) {
         match &self.endpoint {
             Endpoint::Web(web) => (&web.host, web.port),
+            Endpoint::Network(network) => (
+                network.hosts.first().map_or("", |host| host),
+                network.ports.first().map_or(0, |range| range.from),
+            ),
+        }
+    }
+
+    /// The web application, if it is one.
+    #[must_use]
+    pub fn web(&self) -> Option<&Web> {
+        match &self.endpoint {
+            Endpoint::Web(web) => Some(web),
+            Endpoint::Network(_) => None,
+        }
+    }
+
+    /// What is reached through the tunnel, if it is that.
+    #[must_use]
+    pub fn network(&self) -> Option<&Network> {
+        match &self.endpoint {
+            Endpoint::Web(_) => None,
+            Endpoint::Network(network) => Some(network),
         }
     }
 }

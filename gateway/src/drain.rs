@@ -22,7 +22,9 @@ pub(crate) async fn finish(ctx: &ShardContext, connections: &Rc<Connections>) {
         connections.finish();
         let elapsed = begun.elapsed();
         let steps = tunnels.saturating_sub(elapsed).as_millis() / STEP.as_millis() + 1;
-        ctx.flows.close_tunnels(usize::try_from(steps).unwrap_or(usize::MAX));
+        let steps = usize::try_from(steps).unwrap_or(usize::MAX);
+        ctx.flows.close_tunnels(steps);
+        ctx.tunnels.close(steps);
         if connections.len() == 0 {
             return;
         }

@@ -25,6 +25,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use slab::Slab;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -35,14 +36,17 @@ use crate::metrics::Refused;
 use crate::proxy::Forwarded;
 use crate::route::Site;
 use crate::shared::ShardContext;
+use crate::tunnel;
 
 mod held;
 pub(crate) mod proxy_protocol;
 mod wire;
 
-use held::Held;
-use wire::{Progress, Wire};
+pub(crate) use held::Held;
+use wire::{First, Progress, Wire};
 
+/// How long a client whose handshake failed may take to take the alert.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// Most header fields of a request.
 const HEADERS_MAX: usize = 128;
 /// Longest header of a request, in bytes.
@@ -241,6 +245,16 @@ impl Connection {
         self.order(Order::Abort);
     }
 
+    /// Seconds this shard has run, at the last tick.
+    pub(crate) fn age(&self) -> i64 {
+        self.progress.age.load(Relaxed)
+    }
+
+    /// Waits until it is to be closed at once.
+    pub(crate) async fn aborted(&self) {
+        self.ordered(Order::Finish).await;
+    }
+
     fn order(&self, order: Order) {
         if order > self.order.get() {
             self.order.set(order);
@@ -412,15 +426,40 @@ async fn serve(
     // Small answers must not wait for the acknowledgement of those before them.
     let _ = stream.set_nodelay(true);
     let deadline = Duration::from_secs(u64::from(ctx.shared().limits.handshake_s));
-    let Ok(Ok(mut tls)) = tokio::time::timeout(deadline, acceptor.accept(Held::new(stream))).await else {
-        ctx.shared().metrics.turned_away(Refused::Handshake);
-        return;
+    let accept = acceptor.accept(Held::new(stream)).into_fallible();
+    let accepted = tokio::time::timeout(deadline, accept).await;
+    drop(handshaking);
+    let mut tls = match accepted {
+        Ok(Ok(tls)) => tls,
+        refused => {
+            ctx.shared().metrics.turned_away(Refused::Handshake);
+            if let Ok(Err((_, mut held))) = refused {
+                // The alert that says what was wrong may be kept back. Whoever does not take it at once does without.
+                let _ = tokio::time::timeout(FAREWELL, held.shutdown()).await;
+            }
+            return;
+        }
     };
     tls.get_mut().0.done();
-    drop(handshaking);
     let two = tls.get_ref().1.alpn_protocol() == Some(b"h2");
     connection.shared.set(two);
-    let wire = TokioIo::new(Wire { tls, progress: Arc::clone(&connection.progress) });
+    let mut first = First::default();
+    if !two {
+        // A tunnel is told by its first bytes: no other client of it speaks of protocols in the handshake.
+        let read = First::read(&mut tls, &connection.progress, tunnel::BEGINS);
+        first = tokio::select! {
+            biased;
+            _ = connection.ordered(Order::GoOn) => return,
+            read = read => match read {
+                Ok(first) => first,
+                Err(_) => return,
+            },
+        };
+        if first.is(tunnel::BEGINS) {
+            return Box::pin(tunnel::serve(ctx, connection, tls)).await;
+        }
+    }
+    let wire = TokioIo::new(Wire { tls, first, progress: Arc::clone(&connection.progress) });
     let for_requests = Rc::clone(&connection);
     let service = service_fn(move |request| {
         let (ctx, connection) = (Rc::clone(&ctx), Rc::clone(&for_requests));

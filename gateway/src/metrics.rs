@@ -30,6 +30,8 @@ pub struct Metrics {
     pub upstream_failures: IntCounterVec,
     /// Seconds since the store last proved that nothing newer exists.
     pub staleness: IntGauge,
+    /// Seconds by which this computer's clock is ahead of the controller's.
+    pub skew: IntGauge,
     /// Sequence of the snapshot in force on every shard.
     pub applied: IntGauge,
     /// Departments denied since their rules cannot be loaded.
@@ -38,6 +40,11 @@ pub struct Metrics {
     pub hash_queue: IntGauge,
     /// Audit records that could not be kept.
     pub audit_lost: IntGauge,
+    /// Flows open in tunnels.
+    pub tunnel_flows: IntGauge,
+    dropped: IntCounterVec,
+    flows_refused: IntCounterVec,
+    moved: [IntCounter; 2],
     decisions: Vec<IntCounter>,
     requests: [[IntCounter; 5]; 3],
 }
@@ -126,7 +133,24 @@ impl Metrics {
         for reason in Refused::ALL {
             refused.with_label_values(&[reason.name()]);
         }
+        let moved = counter(
+            "tidegate_tunnel_bytes_total",
+            "Bytes of flows in tunnels that have ended, by direction.",
+            &["direction"],
+        )?;
         Ok(Self {
+            tunnel_flows: gauge("tidegate_tunnel_flows", "Flows open in tunnels.")?,
+            dropped: counter(
+                "tidegate_tunnel_packets_dropped_total",
+                "Packets of VPN clients that were dropped, by reason.",
+                &["reason"],
+            )?,
+            flows_refused: counter(
+                "tidegate_tunnel_flows_refused_total",
+                "Flows of VPN clients that were refused, by reason.",
+                &["reason"],
+            )?,
+            moved: ["up", "down"].map(|direction| moved.with_label_values(&[direction])),
             logins: counter("tidegate_logins_total", "Logins by outcome.", &["outcome"])?,
             passwords: counter(
                 "tidegate_passwords_total",
@@ -152,6 +176,10 @@ impl Metrics {
             staleness: gauge(
                 "tidegate_staleness_seconds",
                 "Seconds since the store last proved that nothing newer exists.",
+            )?,
+            skew: gauge(
+                "tidegate_clock_skew_seconds",
+                "Seconds by which this computer's clock is ahead of the controller's.",
             )?,
             applied: gauge(
                 "tidegate_snapshot_sequence",
@@ -184,6 +212,23 @@ impl Metrics {
         if let Some(counter) = counter {
             counter.inc();
         }
+    }
+
+    /// Counts a packet of a VPN client that was dropped.
+    pub(crate) fn tunnel_dropped(&self, reason: &str) {
+        self.dropped.with_label_values(&[reason]).inc();
+    }
+
+    /// Counts a flow of a VPN client that was refused.
+    pub(crate) fn tunnel_refused(&self, code: Code) {
+        self.flows_refused.with_label_values(&[code.name()]).inc();
+    }
+
+    /// Counts the bytes of a flow that has ended.
+    pub(crate) fn tunnel_moved(&self, up: u64, down: u64) {
+        let [ups, downs] = &self.moved;
+        ups.inc_by(up);
+        downs.inc_by(down);
     }
 
     /// Counts a client that was turned away.

@@ -220,7 +220,7 @@ impl Passing<'_> {
         *request.headers_mut() = headers::outgoing(
             &parts.headers,
             &headers::Outgoing {
-                web: headers::web(&self.resource),
+                web: self.resource.web().ok_or(Code::ResourceUnknown)?,
                 site: &asked.site,
                 forwarded: &forwarded,
                 signed: &signed,
@@ -265,7 +265,9 @@ impl Passing<'_> {
         let (mut parts, body) = response.into_parts();
         parts.version = Version::HTTP_11;
         parts.extensions.clear();
-        headers::incoming(&mut parts.headers, headers::web(&self.resource), &asked.site, upgraded);
+        if let Some(web) = self.resource.web() {
+            headers::incoming(&mut parts.headers, web, &asked.site, upgraded);
+        }
         // A connection that became a tunnel is not used again.
         let body = if upgraded {
             Body::Full(None)

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
 use tidegate_core::policy::{Device, Subject};
-use tidegate_core::session::{Check, EndReason, Ticket, check};
+use tidegate_core::session::{Check, EndReason, Kind, Ticket, check};
 use tidegate_core::{Account, Code, Department, Generation, SessionId, Timestamp};
 use tidegate_policy_engine::PreparedSubject;
 use tidegate_store::View;
@@ -59,6 +59,21 @@ impl Opened {
     #[must_use]
     pub fn ticket(&self) -> &Ticket {
         &self.cookie.ticket
+    }
+
+    /// The same session under a newer snapshot.
+    pub(crate) fn renewed(
+        &self,
+        account: Arc<Account>,
+        department: Arc<Department>,
+        generation: Generation,
+        now: Timestamp,
+    ) -> Self {
+        let subject = PreparedSubject::new(&subject(self.ticket(), &account, self.source)).ok();
+        let absolute = absolute(self.ticket(), &account, &department, now);
+        let (cookie, until) = (self.cookie.clone(), self.until.min(absolute));
+        let (source, ring) = (self.source, self.ring);
+        Self { cookie, account, department, until, absolute, subject, source, generation, ring }
     }
 
     /// The session's name.
@@ -150,6 +165,11 @@ impl Cache {
 /// `source`.
 pub async fn authenticate(ctx: &ShardContext, headers: &HeaderMap, audience: &str, source: IpAddr) -> Auth {
     let Some(value) = cookie::find(headers, cookie::SESSION) else { return Auth::Nobody(Code::NoSession) };
+    authenticate_value(ctx, value, audience, source).await
+}
+
+/// Judges a sealed session, presented to `audience` from `source`.
+pub async fn authenticate_value(ctx: &ShardContext, value: &str, audience: &str, source: IpAddr) -> Auth {
     let first = judge(ctx, &ctx.view(), value, audience, source);
     if !matches!(first, Auth::Behind) {
         return first;
@@ -191,18 +211,19 @@ fn judge(ctx: &ShardContext, view: &View, value: &str, audience: &str, source: I
         return Auth::Nobody(Code::TicketInvalid);
     };
     let ended = view.ended.get(&cookie.ticket.session).copied();
-    match check(&cookie.ticket, cookie.seen, ended, snapshot, now) {
+    let seen = match cookie.ticket.kind {
+        Kind::Portal => cookie.seen,
+        // A VPN client keeps what it got at login: who comes with it has just been seen, unless it is known here.
+        Kind::Tunnel => ctx.tunnels.seen(cookie.ticket.session, now).unwrap_or(now),
+    };
+    match check(&cookie.ticket, seen, ended, snapshot, now) {
         Check::Ended(reason) => over(reason, &cookie.ticket),
         Check::Behind => Auth::Behind,
         Check::Live { .. } if now.since(view.fresh_at) >= ctx.end_sessions_s() => {
             over(EndReason::GatewayStale, &cookie.ticket)
         }
         Check::Live { account, department, until } => {
-            let absolute = cookie
-                .ticket
-                .absolute_end
-                .min(cookie.ticket.issued.plus(i64::from(department.session.absolute_s)))
-                .min(account.standing(now).holds_until);
+            let absolute = absolute(&cookie.ticket, &account, &department, now);
             let subject = PreparedSubject::new(&subject(&cookie.ticket, &account, source)).ok();
             let generation = snapshot.generation;
             let opened =
@@ -212,6 +233,12 @@ fn judge(ctx: &ShardContext, view: &View, value: &str, audience: &str, source: I
             Auth::Live(opened)
         }
     }
+}
+
+/// When time ends a session in any case.
+fn absolute(ticket: &Ticket, account: &Account, department: &Department, now: Timestamp) -> Timestamp {
+    let promised = ticket.issued.plus(i64::from(department.session.absolute_s));
+    ticket.absolute_end.min(promised).min(account.standing(now).holds_until)
 }
 
 /// Who asks, as rules see it.
@@ -224,7 +251,10 @@ pub fn subject(ticket: &Ticket, account: &Account, source: IpAddr) -> Subject {
         unit: account.person.unit.clone(),
         groups: account.person.groups.clone(),
         attributes: account.person.attributes.clone(),
-        device: Device::Browser,
+        device: match ticket.kind {
+            Kind::Portal => Device::Browser,
+            Kind::Tunnel => Device::Desktop,
+        },
         factors: ticket.factors,
         source: source.to_canonical(),
     }

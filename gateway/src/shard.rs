@@ -24,6 +24,7 @@ use crate::gateway::Phase;
 use crate::listener::{self, Connections};
 use crate::live;
 use crate::shared::{ShardContext, Shared};
+use crate::tunnel;
 
 /// How often the second is looked at; an answer that time changed is enforced this late at most.
 const TICK: Duration = Duration::from_millis(100);
@@ -124,6 +125,7 @@ async fn apply(
         }
         ctx.set_view(view, newer.then_some(&modules));
         live::apply(&ctx, &before, ctx.now());
+        tunnel::apply(&ctx, &before, ctx.now());
         if let Some(generation) = generation
             && (newer || std::mem::take(&mut first))
             && notices.send(Notice::Applied { shard, generation }).await.is_err()
@@ -157,6 +159,7 @@ async fn tick(
         }
         last = (now.0, age);
         live::tick(&ctx, now, age);
+        tunnel::tick(&ctx, now, age);
         connections.sweep(&ctx, age);
         ctx.pool.sweep(age);
         ctx.usage.sweep(now, &ctx.shared().recorder);

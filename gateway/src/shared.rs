@@ -14,12 +14,13 @@
 //! | a refusal on a resource host | `entry::refuse` | the page of a code, for people or for scripts |
 
 use std::cell::{Ref, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{
     AccountId, Decision, Denial, DenyReason, Question, ResourceId, SessionId, Snapshot, Timestamp, decide,
+    decide_flow,
 };
 use tidegate_policy_engine::{Digest, Library, PreparedSubject, Worker};
 use tidegate_store::audit::Event;
@@ -40,7 +41,12 @@ use crate::metrics::Metrics;
 use crate::recorder::{Recorder, Usage};
 use crate::route::Sites;
 use crate::session;
+use crate::tunnel::Tunnels;
 use crate::upstream::Pool;
+
+/// Seconds without news from the store after which it is taken to be away: it is not asked any more, since whoever logs in
+/// need not wait for its deadline.
+pub(crate) const AWAY_S: i64 = 5;
 
 /// What all shards share. Nothing in it is locked for a request.
 pub struct Shared {
@@ -76,6 +82,8 @@ pub struct Shared {
     pub upstream_roots: Arc<rustls::RootCertStore>,
     /// The names this gateway answers to.
     pub names: Names,
+    /// Where its shards listen.
+    pub address: SocketAddr,
     /// Seconds without news from the store after which nobody may log in any more.
     pub new_logins_s: i64,
     /// Seconds without news from the store after which sessions end.
@@ -108,6 +116,12 @@ impl Names {
         Self { origin: format!("https://{portal}{port}"), portal, port, resources: address.is_none() }
     }
 
+    /// The port people type.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port.strip_prefix(':').and_then(|port| port.parse().ok()).unwrap_or(443)
+    }
+
     /// The host of a system.
     #[must_use]
     pub fn resource_host(&self, id: &ResourceId) -> String {
@@ -130,6 +144,7 @@ impl Shared {
     ) -> Self {
         let (identity, hash_queue, recorder, metrics, library) = parts;
         Self {
+            address,
             names: Names::new(&config.host, config.public_port.unwrap_or(address.port())),
             ring: config.ring,
             identity,
@@ -152,6 +167,16 @@ impl Shared {
         }
     }
 
+    /// Where this process reaches its own listener.
+    pub(crate) fn own_address(&self) -> SocketAddr {
+        let ip = match self.address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        SocketAddr::new(ip, self.address.port())
+    }
+
     /// Whether connections from `peer` say whose they are.
     pub(crate) fn is_balancer(&self, peer: IpAddr) -> bool {
         self.balancers.iter().any(|network| network.contains(peer))
@@ -169,6 +194,7 @@ pub struct ShardContext {
     pub(crate) flows: Flows,
     pub(crate) sites: Sites,
     pub(crate) pool: Pool,
+    pub(crate) tunnels: Tunnels,
     pub(crate) numbers: Numbers,
 }
 
@@ -184,6 +210,7 @@ impl ShardContext {
             flows: Flows::new(),
             sites: Sites::default(),
             pool: Pool::new(&shared),
+            tunnels: Tunnels::default(),
             // Without random numbers nothing can be sealed either; this is not the place to notice it.
             numbers: Numbers::new(keys::random().map_or(0, u64::from_le_bytes)),
             shared,
@@ -200,6 +227,12 @@ impl ShardContext {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    /// Whether the store has been silent for so long that this gateway looks after live facts on its own.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.now().since(self.view.borrow().fresh_at) >= AWAY_S
     }
 
     /// The newest view this shard has applied.
@@ -299,6 +332,22 @@ impl ShardContext {
     pub fn decide(&self, question: &Question<'_>, subject: Option<&PreparedSubject>) -> Decision {
         match subject {
             Some(subject) => decide(question, subject, self.now(), &mut *self.worker.borrow_mut()),
+            None => Decision::Deny(Denial::of(DenyReason::RequestTooLarge)),
+        }
+    }
+
+    /// The same for a flow through the tunnel to a host and port.
+    #[must_use]
+    pub(crate) fn decide_flow(
+        &self,
+        question: &Question<'_>,
+        endpoint: (&str, u16),
+        subject: Option<&PreparedSubject>,
+    ) -> Decision {
+        match subject {
+            Some(subject) => {
+                decide_flow(question, endpoint, subject, self.now(), &mut *self.worker.borrow_mut())
+            }
             None => Decision::Deny(Denial::of(DenyReason::RequestTooLarge)),
         }
     }

@@ -47,6 +47,8 @@ pub(crate) fn server(
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Newest(certificate)));
     config.ignore_client_order = true;
+    // A tunnel seals its records itself.
+    config.enable_secret_extraction = true;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ticketer = Arc::new(Tickets(Arc::clone(shared)));
     // One ticket per connection: each costs a message, and browsers reuse few.

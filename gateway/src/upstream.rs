@@ -19,7 +19,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tidegate_core::{
-    Code, Department, Endpoint, Resource, ResourceId, UpstreamScheme, Web, is_forbidden_target,
+    Code, Department, Resource, ResourceId, Timestamp, UpstreamScheme, Web, is_forbidden_target,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -139,6 +139,16 @@ impl Pool {
         }
     }
 
+    /// The addresses of an owner's host.
+    pub(crate) async fn addresses(
+        &self,
+        owner: &Department,
+        host: &str,
+        now: Timestamp,
+    ) -> Result<Vec<IpAddr>, Code> {
+        self.names.resolve(host, &owner.resolvers, now).await
+    }
+
     async fn dial(
         &self,
         ctx: &ShardContext,
@@ -146,7 +156,7 @@ impl Pool {
         owner: &Department,
         resource: &Arc<Resource>,
     ) -> Result<Lease, Code> {
-        let Endpoint::Web(web) = &resource.endpoint;
+        let web = resource.web().ok_or(Code::ResourceUnknown)?;
         let addresses = self.names.resolve(&web.host, &owner.resolvers, ctx.now()).await?;
         let mut failed = Code::NameNotResolved;
         for address in addresses {

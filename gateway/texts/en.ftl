@@ -131,6 +131,14 @@ error-session-kept = Not signed in: the sign-in cannot be recorded for now.
 error-credential-changed = Not saved: the password was changed elsewhere.
     .text = Sign in with the new password and try again.
 
+## VPN clients
+client-welcome = Sign in to the network of { $department }.
+client-choose = Choose your department and sign in, or sign in as account@code.
+client-first = First time here? Type the activation code from your unit as the password.
+client-department = Department
+client-activate = The code is right. Set a password only you know; you are signed in right after.
+client-call = Questions? Call { $office }: { $phone }.
+
 ## Home
 home-title = Your systems
 home-heading = Your systems
@@ -168,6 +176,8 @@ tile-network = Open from certain networks
     .text = Open it from your office network
 tile-device = Open with the VPN client
     .text = This system does not open in a browser
+tile-tunnel = Through the VPN client
+    .text = { $place }
 tile-address = Opens only by host name
     .text = This gateway has an address only; call the helpline for its name
 tile-factor = Needs one more proof of identity
@@ -512,3 +522,9 @@ code-method-refused = This page does not open that way
 code-access-withdrawn = Access to { $system } was just withdrawn
     .lead = The connection is closed; what was not submitted is not kept.
     .do = To learn why, ask its owner.
+code-address-overlap = { $system } shares its address with a system of another department
+    .lead = Rules of both let you in, and it cannot be told which of them count.
+    .do = Ask its owner; the departments have to agree.
+code-ping-unavailable = { $system } cannot be pinged through this gateway
+    .lead = Connections to it are not affected.
+    .do = If you need it, tell the helpline.

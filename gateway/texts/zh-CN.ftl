@@ -131,6 +131,14 @@ error-session-kept = 没有登录：登录记录暂时写不进去。
 error-credential-changed = 没有保存：密码刚在别处改过。
     .text = 请用新的密码重新登录，再试一次。
 
+## VPN 客户端
+client-welcome = 登录{ $department }的专网。
+client-choose = 请先选部门，再登录专网；也可以写成“账号@部门代码”。
+client-first = 第一次使用：密码一栏填写单位发的激活码。
+client-department = 部门
+client-activate = 激活码正确。请设一个只有您知道的密码，设好以后自动登录。
+client-call = 有疑问请联系{ $office }：{ $phone }。
+
 ## 主页
 home-title = 我的业务系统
 home-heading = 我的业务系统
@@ -162,6 +170,8 @@ tile-network = 在指定的网络里可用
     .text = 请回到办公网络再打开
 tile-device = 用 VPN 客户端可用
     .text = 浏览器里打不开这个系统
+tile-tunnel = 连接 VPN 客户端后使用
+    .text = { $place }
 tile-address = 要用域名登录才能打开
     .text = 这台网关现在只有 IP 地址，请拨打热线询问域名
 tile-factor = 需要再验证一次身份
@@ -480,3 +490,9 @@ code-method-refused = 这个页面不能这样打开
 code-access-withdrawn = “{ $system }”的授权刚刚收回
     .lead = 连接已经断开，没有提交的内容不会保存。
     .do = 想知道原因，请问主管单位。
+code-address-overlap = “{ $system }”和别的部门的系统用了同一个地址
+    .lead = 两边的规则都允许您进入，无法判断按哪一边办。
+    .do = 请问主管单位，由两个部门协商解决。
+code-ping-unavailable = 这台网关不能 ping“{ $system }”
+    .lead = 正常连接不受影响。
+    .do = 如果确实需要，请打服务热线。

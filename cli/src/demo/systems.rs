@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidegate_core::{Endpoint, Resource, Snapshot, UpstreamScheme};
+use tidegate_core::{Resource, Snapshot, UpstreamScheme};
 use tidegate_store::View;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -106,7 +106,7 @@ fn systems<'a>(
 }
 
 fn place(resource: &Resource, slot: &Slot) -> Option<SocketAddr> {
-    let Endpoint::Web(web) = &resource.endpoint;
+    let web = resource.web()?;
     if web.scheme != UpstreamScheme::Http {
         return None;
     }

@@ -93,7 +93,7 @@ fn matches(
         resources: resource_names(&matches.resources, &at("resources"), problems),
         labels: map(&matches.labels),
         hosts: hosts(&matches.hosts, &at("hosts"), problems),
-        ports: ports(&matches.ports, &at("ports"), problems),
+        ports: ports(&matches.ports, &at("ports"), Code::RuleMatch, problems),
         methods: matches.methods.iter().map(|method| method.as_str().into()).collect(),
         path_prefixes: path_prefixes(&matches.path_prefixes, &at("pathPrefixes"), problems),
         schedule: schedule(&matches.schedule, &at("schedule"), problems),
@@ -191,7 +191,12 @@ fn hosts(texts: &[String], path: &str, problems: &mut Problems) -> Vec<HostPatte
     texts.iter().enumerate().filter_map(parse).collect()
 }
 
-fn ports(ports: &[IntOrString], path: &str, problems: &mut Problems) -> Vec<PortRange> {
+pub(super) fn ports(
+    ports: &[IntOrString],
+    path: &str,
+    code: Code,
+    problems: &mut Problems,
+) -> Vec<PortRange> {
     let parse = |(index, port): (usize, &IntOrString)| {
         let text = match port {
             IntOrString::Int(number) => number.to_string(),
@@ -205,7 +210,7 @@ fn ports(ports: &[IntOrString], path: &str, problems: &mut Problems) -> Vec<Port
             .filter(|(from, to)| (1..=*to).contains(from));
         if range.is_none() {
             let fix = "write a port from 1 to 65535, or a range such as 8000-8100";
-            problems.add(format!("{path}[{index}]"), Code::RuleMatch, format!("{text:?} is not a port"), fix);
+            problems.add(format!("{path}[{index}]"), code, format!("{text:?} is not a port"), fix);
         }
         range.map(|(from, to)| PortRange { from, to })
     };

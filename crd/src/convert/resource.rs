@@ -1,12 +1,13 @@
 //! Resource: where a system lives and how it proves itself.
 
 use tidegate_core::{
-    Code, Contact, Endpoint, Resource, UpstreamScheme, UpstreamTls, Web, is_forbidden_target,
+    Code, Contact, Endpoint, Network, Resource, UpstreamScheme, UpstreamTls, Web, is_forbidden_target,
 };
 
+use super::policy::ports;
 use super::text::{boxed, localized, map};
 use super::{Context, Problems};
-use crate::types::{ResourceSpec, Tls};
+use crate::types::{self, ResourceSpec, Tls};
 
 /// Longest PEM of authorities.
 const CA_BYTES_MAX: usize = 64 * 1_024;
@@ -20,13 +21,22 @@ pub(super) fn convert(
 ) -> Option<Resource> {
     let name =
         problems.take("metadata.name", name.parse(), "choose a name of letters, digits and hyphens")?;
-    let Some(web) = &spec.web else {
-        let fix = "describe a web address in spec.web";
-        problems.add("spec", Code::NotYetSupported, "the system has no web address", fix);
-        return None;
+    let endpoint = match (&spec.web, &spec.network) {
+        (Some(web), None) => {
+            let tls = web
+                .tls
+                .as_ref()
+                .map(|tls| verification(namespace, tls, context, problems))
+                .unwrap_or_default();
+            Endpoint::Web(address(&web.url, tls, problems)?)
+        }
+        (None, Some(network)) => Endpoint::Network(places(network, problems)?),
+        _ => {
+            let fix = "write either spec.web or spec.network";
+            problems.add("spec", Code::SchemaViolation, "the system is reached in no one way", fix);
+            return None;
+        }
     };
-    let tls = web.tls.as_ref().map(|tls| verification(namespace, tls, context, problems)).unwrap_or_default();
-    let web = address(&web.url, tls, problems)?;
     Some(Resource {
         source: context.source.clone(),
         name,
@@ -41,8 +51,42 @@ pub(super) fn convert(
         },
         labels: map(&spec.labels),
         visible: spec.visible,
-        endpoint: Endpoint::Web(web),
+        endpoint,
     })
+}
+
+/// Hosts and ports of a network resource.
+fn places(network: &types::Network, problems: &mut Problems) -> Option<Network> {
+    let mut hosts = Vec::with_capacity(network.hosts.len());
+    for (index, host) in network.hosts.iter().enumerate() {
+        let path = format!("spec.network.hosts[{index}]");
+        let host = host.to_ascii_lowercase();
+        match host.parse::<std::net::IpAddr>() {
+            Ok(address) if is_forbidden_target(address) => {
+                let message = format!("{host} is never reachable through a gateway");
+                problems.add(
+                    path,
+                    Code::AddressForbidden,
+                    message,
+                    "write the system's address inside the department's networks",
+                );
+            }
+            Ok(address) => hosts.push(address.to_canonical().to_string().into_boxed_str()),
+            Err(_) if is_host_name(&host) && !is_numeric(&host) => hosts.push(host.into_boxed_str()),
+            Err(_) => {
+                let message = format!("{host:?} is neither a host name nor an address");
+                problems.add(
+                    path,
+                    Code::SchemaViolation,
+                    message,
+                    "write it like files.example.org or 10.20.3.5",
+                );
+            }
+        }
+    }
+    let ports = ports(&network.ports, "spec.network.ports", Code::SchemaViolation, problems);
+    let whole = hosts.len() == network.hosts.len() && ports.len() == network.ports.len();
+    (whole && !hosts.is_empty() && !ports.is_empty()).then_some(Network { hosts, ports })
 }
 
 fn address(url: &str, tls: UpstreamTls, problems: &mut Problems) -> Option<Web> {
@@ -101,9 +145,13 @@ fn host_and_port(authority: &str, default_port: u16) -> Option<(String, u16)> {
         _ => return None,
     };
     let host = host.to_ascii_lowercase();
-    let numeric = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    let valid = host.parse::<std::net::IpAddr>().is_ok() || (is_host_name(&host) && !numeric);
+    let valid = host.parse::<std::net::IpAddr>().is_ok() || (is_host_name(&host) && !is_numeric(&host));
     (valid && port != 0).then_some((host, port))
+}
+
+/// Whether a name would be taken for an address somewhere.
+fn is_numeric(host: &str) -> bool {
+    host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 pub(super) fn is_host_name(host: &str) -> bool {

@@ -99,6 +99,7 @@ fn a_system() {
             Endpoint::Web(web) => {
                 Ok((web.scheme, web.host.to_string(), web.port, web.start_path.to_string()))
             }
+            Endpoint::Network(_) => panic!("it is a web address"),
         },
         other => panic!("{other:?}"),
     };
@@ -139,7 +140,7 @@ fn a_systems_certificate() {
         json!({"caConfigMap": {"name": "ca", "key": "ca.crt"}, "pin": format!("sha256:{}", "ab".repeat(32))}),
     );
     let Form::Resource(resource) = accept(Kind::Resource, &known).unwrap() else { panic!() };
-    let Endpoint::Web(web) = &resource.endpoint;
+    let web = resource.web().expect("a web address");
     assert_eq!(web.tls.pin, Some([0xab; 32]));
     assert!(web.tls.ca_pem.is_some());
     let unknown = tls(json!({"caConfigMap": {"name": "other", "key": "ca.crt"}}));

@@ -190,11 +190,6 @@ fn some_changes_are_refused() {
 
 #[test]
 fn features_that_are_not_built_are_refused() {
-    let network = json!({"hosts": ["10.20.0.9"], "ports": [22]});
-    let mut object = with(Kind::Resource, "/network", network);
-    object["spec"].as_object_mut().unwrap().remove("web");
-    let violation = only(validate(Kind::Resource, &object, None));
-    assert_eq!((violation.path.as_str(), violation.code), ("spec.network", Code::NotYetSupported));
     refused(Kind::Department, "/lockMode", json!("Closed"), "spec.lockMode", Code::NotYetSupported, "tunnel");
     refused(
         Kind::VpnGateway,

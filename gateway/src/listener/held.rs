@@ -19,7 +19,7 @@ const ENCRYPTED: u8 = 23;
 const HELD_MAX: usize = 1_024;
 
 /// A client's connection below TLS.
-pub(super) struct Held<S> {
+pub(crate) struct Held<S> {
     stream: S,
     held: Vec<u8>,
     /// Until the first bytes after the handshake.
@@ -37,6 +37,11 @@ impl<S> Held<S> {
     /// The socket.
     pub(super) fn get_ref(&self) -> &S {
         &self.stream
+    }
+
+    /// The connection by itself. What is kept back has gone out by then: with the first answer.
+    pub(crate) fn into_inner(self) -> S {
+        self.stream
     }
 
     /// Notes that the handshake is done: nothing more is kept back.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -38,12 +38,73 @@ impl Progress {
             aborted: AtomicBool::new(false),
         })
     }
+
+    /// Notes that bytes have come in.
+    fn moved(&self) {
+        let age = self.age.load(Relaxed);
+        self.read.store(age, Relaxed);
+        if !self.busy.load(Relaxed) && self.header.load(Relaxed) == 0 {
+            self.header.store(age, Relaxed);
+        }
+    }
 }
 
 /// The bytes of a connection, with note of when they moved.
 pub(super) struct Wire {
     pub(super) tls: TlsStream<Held<TcpStream>>,
+    /// What was read to see what the client wants.
+    pub(super) first: First,
     pub(super) progress: Arc<Progress>,
+}
+
+/// The first bytes of a connection.
+#[derive(Default)]
+pub(super) struct First {
+    bytes: [u8; FIRST_BYTES],
+    end: usize,
+    /// How many of them were read a second time.
+    given: usize,
+}
+
+/// How many bytes tell what a client wants.
+const FIRST_BYTES: usize = 8;
+
+impl First {
+    /// Reads for as long as it may become `wanted`.
+    pub(super) async fn read(
+        tls: &mut TlsStream<Held<TcpStream>>,
+        progress: &Progress,
+        wanted: &[u8; FIRST_BYTES],
+    ) -> io::Result<Self> {
+        let mut first = Self::default();
+        while !first.is(wanted) && wanted.starts_with(first.left()) {
+            let room = first.bytes.get_mut(first.end..).unwrap_or_default();
+            let count = tls.read(room).await?;
+            if count == 0 {
+                break;
+            }
+            first.end += count;
+            progress.moved();
+        }
+        Ok(first)
+    }
+
+    /// Whether it is all of `wanted`.
+    pub(super) fn is(&self, wanted: &[u8; FIRST_BYTES]) -> bool {
+        self.left() == wanted
+    }
+
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.given..self.end).unwrap_or_default()
+    }
+
+    /// Gives it out once more; true when there was something.
+    fn give(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
+        let count = self.left().len().min(buffer.remaining());
+        buffer.put_slice(self.left().get(..count).unwrap_or_default());
+        self.given += count;
+        count > 0
+    }
 }
 
 impl Drop for Wire {
@@ -73,15 +134,13 @@ impl AsyncRead for Wire {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.first.give(buffer) {
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.tls).poll_read(cx, buffer);
         if buffer.filled().len() > before {
-            let progress = &self.progress;
-            let age = progress.age.load(Relaxed);
-            progress.read.store(age, Relaxed);
-            if !progress.busy.load(Relaxed) && progress.header.load(Relaxed) == 0 {
-                progress.header.store(age, Relaxed);
-            }
+            self.progress.moved();
         }
         outcome
     }

@@ -171,7 +171,9 @@ fn look(code: Code) -> Look {
         | C::WrongMethod
         | C::WrongDevice
         | C::FactorNeeded
-        | C::AccessWithdrawn => {
+        | C::AccessWithdrawn
+        | C::AddressOverlap
+        | C::PingUnavailable => {
             look(Tone::Stop, "gate-closed", "word-not-opened", Stop::Permission, Act::Home)
         }
         C::OutsideSchedule | C::OutsideNetwork => {

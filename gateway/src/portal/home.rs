@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use tidegate_core::policy::PortRange;
 use tidegate_core::{
-    Code, Decision, Denial, DenyReason, Department, Endpoint, Lang, Question, Resource, ResourceId, Snapshot,
+    Code, Decision, Denial, DenyReason, Department, Lang, Network, Question, Resource, ResourceId, Snapshot,
 };
 
 use super::{Answer, Visit};
@@ -133,9 +134,17 @@ fn groups(visit: &Visit<'_>, opened: &Opened, snapshot: &Snapshot) -> (Vec<TileG
                 strong: Markup::text(&f.t("tile-address")),
                 text: f.t("tile-address.text"),
             };
+            let through_tunnel = |network: &Network| Why {
+                icon: f.icon("terminal"),
+                strong: Markup::text(&f.t("tile-tunnel")),
+                text: f.with("tile-tunnel.text", "place", &place(network)),
+            };
             let why = match decide(visit, opened, snapshot, &id, resource) {
                 // On a bare address there are no hosts for systems to be reached at.
-                Decision::Permit(_) => (!visit.ctx.shared().names.resources).then(on_address),
+                Decision::Permit(_) => match resource.network() {
+                    Some(network) => Some(through_tunnel(network)),
+                    None => (!visit.ctx.shared().names.resources).then(on_address),
+                },
                 Decision::Deny(denial) => match why(&f, &denial) {
                     Shown::Wait(why) => Some(why),
                     Shown::Fault => {
@@ -188,10 +197,19 @@ pub(crate) fn title(resource: &Resource, lang: Lang) -> String {
     }
 }
 
+/// Where a network resource is, for people: `10.20.3.5, files.example:22, 8000-8100`.
+fn place(network: &Network) -> String {
+    let hosts: Vec<&str> = network.hosts.iter().map(|host| &**host).collect();
+    let port = |range: &PortRange| match range.from == range.to {
+        true => range.from.to_string(),
+        false => format!("{}-{}", range.from, range.to),
+    };
+    let ports: Vec<String> = network.ports.iter().map(port).collect();
+    format!("{}:{}", hosts.join(", "), ports.join(", "))
+}
+
 fn start_path(resource: &Resource) -> &str {
-    match &resource.endpoint {
-        Endpoint::Web(web) => &web.start_path,
-    }
+    resource.web().map_or("/", |web| &web.start_path)
 }
 
 /// Whether the system may be opened; where rules speak of methods or paths, whether its first page may.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Version};
-use tidegate_core::{Code, Endpoint, Resource, UpstreamScheme, Web};
+use tidegate_core::{Code, Resource, UpstreamScheme, Web};
 
 use crate::cookie;
 use crate::recorder::Signed;
@@ -73,12 +73,6 @@ impl Forwarded {
         let value = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
         Self { source: value(source.to_string()), all: value(all) }
     }
-}
-
-/// The web part of a resource.
-pub(super) fn web(resource: &Resource) -> &Web {
-    let Endpoint::Web(web) = &resource.endpoint;
-    web
 }
 
 /// Whether a request wants to become a WebSocket; any other upgrade is refused, but for the offer of
@@ -259,7 +253,7 @@ fn upstream_origin(web: &Web) -> String {
 
 /// The host a resource's requests name.
 pub(super) fn host(resource: &Resource) -> Option<HeaderValue> {
-    HeaderValue::try_from(authority(web(resource))).ok()
+    HeaderValue::try_from(authority(resource.web()?)).ok()
 }
 
 /// Host and port as a browser would name them.

@@ -183,7 +183,7 @@ pub(crate) async fn change_payroll(store: &Embedded, change: impl FnOnce(&mut We
     change_department(store, |own| {
         let name = "payroll".parse().expect("a name");
         let mut resource = Resource::clone(&own.resources[&name]);
-        let tidegate_core::Endpoint::Web(web) = &mut resource.endpoint;
+        let tidegate_core::Endpoint::Web(web) = &mut resource.endpoint else { panic!("a web address") };
         change(web);
         own.resources.insert(name, Arc::new(resource));
     })

@@ -55,6 +55,19 @@ async fn a_ticket_goes_out_with_the_first_answer() {
 }
 
 #[tokio::test]
+async fn the_alert_of_a_handshake_that_failed_goes_out_with_the_farewell() {
+    let (mut held, mut peer) = connection(1_024);
+    held.write_all(&FLIGHT).await.expect("written");
+    // An alert is encrypted like a ticket, and as short.
+    held.write_all(&TICKET).await.expect("kept");
+    in_time(held.shutdown()).await.expect("it ends");
+    drop(held);
+    let mut all = Vec::new();
+    in_time(peer.read_to_end(&mut all)).await.expect("everything");
+    assert_eq!(all, [FLIGHT.as_slice(), &TICKET].concat());
+}
+
+#[tokio::test]
 async fn a_flight_that_is_taken_bit_by_bit_is_no_ticket() {
     for room in 1..FLIGHT.len() {
         let (mut held, mut peer) = connection(room);

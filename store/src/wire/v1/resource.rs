@@ -6,6 +6,7 @@ use std::sync::Arc;
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 use tidegate_core as model;
+use tidegate_core::policy::PortRange;
 use tidegate_core::{Endpoint, ResourceName, UpstreamScheme};
 
 use super::common::{
@@ -47,7 +48,9 @@ struct Resource<'b> {
     #[n(10)]
     visible: bool,
     #[b(11)]
-    web: Web<'b>,
+    web: Option<Web<'b>>,
+    #[b(12)]
+    network: Option<Network<'b>>,
 }
 
 #[derive(Encode, Decode)]
@@ -69,9 +72,26 @@ struct Web<'b> {
     server_name: Option<&'b str>,
 }
 
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Network<'b> {
+    #[b(0)]
+    hosts: Vec<&'b str>,
+    #[n(1)]
+    ports: Vec<Ports>,
+}
+
+#[derive(Encode, Decode)]
+#[cbor(map)]
+struct Ports {
+    #[n(0)]
+    from: u16,
+    #[n(1)]
+    to: u16,
+}
+
 impl<'b> From<&'b model::Resource> for Resource<'b> {
     fn from(value: &'b model::Resource) -> Self {
-        let Endpoint::Web(web) = &value.endpoint;
         Self {
             source: (&value.source).into(),
             name: value.name.as_str(),
@@ -84,7 +104,7 @@ impl<'b> From<&'b model::Resource> for Resource<'b> {
             hours: (&value.contact.hours).into(),
             labels: pairs_of(&value.labels),
             visible: value.visible,
-            web: Web {
+            web: value.web().map(|web| Web {
                 https: web.scheme == UpstreamScheme::Https,
                 host: &web.host,
                 port: web.port,
@@ -92,7 +112,11 @@ impl<'b> From<&'b model::Resource> for Resource<'b> {
                 ca_pem: web.tls.ca_pem.as_deref(),
                 pin: web.tls.pin.map(ByteArray::from),
                 server_name: web.tls.server_name.as_deref(),
-            },
+            }),
+            network: value.network().map(|network| Network {
+                hosts: network.hosts.iter().map(|host| &**host).collect(),
+                ports: network.ports.iter().map(|range| Ports { from: range.from, to: range.to }).collect(),
+            }),
         }
     }
 }
@@ -115,8 +139,33 @@ impl TryFrom<Resource<'_>> for model::Resource {
             },
             labels: pairs(wire.labels)?,
             visible: wire.visible,
-            endpoint: Endpoint::Web(wire.web.try_into()?),
+            endpoint: match (wire.web, wire.network) {
+                (Some(web), None) => Endpoint::Web(web.try_into()?),
+                (None, Some(network)) => Endpoint::Network(network.try_into()?),
+                _ => return Err(unreadable("a resource that is reached in no one way")),
+            },
         })
+    }
+}
+
+impl TryFrom<Network<'_>> for model::Network {
+    type Error = StoreError;
+
+    fn try_from(wire: Network<'_>) -> StoreResult<Self> {
+        let range = |wire: Ports| {
+            let range = PortRange { from: wire.from, to: wire.to };
+            if range.from > range.to {
+                Err(unreadable("ports that end before they begin"))
+            } else {
+                Ok(range)
+            }
+        };
+        let hosts = list(wire.hosts, bounds::LIST, |host| text(host, bounds::NAME))?;
+        let ports = list(wire.ports, bounds::LIST, range)?;
+        if hosts.is_empty() || ports.is_empty() {
+            return Err(unreadable("a network resource without hosts or ports"));
+        }
+        Ok(Self { hosts, ports })
     }
 }
 

@@ -177,14 +177,14 @@ class Cluster:
 
     # --- Our programs, and their etcd ---
 
-    def start_controller(self, binary, members=3):
+    def start_controller(self, binary, members=3, host="localhost"):
         """The controller, which makes what etcd needs."""
         self.etcd_ports = [free_port() for _ in range(members)]
         self.endpoints = [f"https://127.0.0.1:{port}" for port in self.etcd_ports]
         settings = {
             "listen": f"127.0.0.1:{(port := free_port())}", "namespace": NAMESPACE,
             "etcd": {"endpoints": self.endpoints}, "gateway": {"image": "tidegate/gateway:bench"},
-            "main": {"hosts": ["localhost"], "replicas": 0},
+            "main": {"hosts": [host], "replicas": 0},
         }
         (self.folder / "controller.yaml").write_text(json.dumps(settings))
         self.controller_metrics = port
@@ -207,25 +207,27 @@ class Cluster:
             f"--trusted-ca-file={at / 'ca.crt'}", f"--cert-file={at / 'tls.crt'}", f"--key-file={at / 'tls.key'}",
         ]) for n, endpoint in enumerate(self.endpoints)]
 
-    def start_gateway(self, binary, number):
-        """A gateway process; its log says when each generation is in force."""
+    def start_gateway(self, binary, number, **more):
+        """A gateway process, perhaps again; its log says when each generation is in force."""
         at = self.folder / f"gateway-{number}"
-        at.mkdir()
+        at.mkdir(exist_ok=True)
         etcd = self.secret("tidegate-gateway-main-etcd", self.folder / "gateway-etcd")
         keys = self.secret("tidegate-pool-main", self.folder / "gateway-keys")
         tls = self.secret("tidegate-gateway-main-tls", self.folder / "gateway-tls")
-        (at / "config.json").write_text(json.dumps({
+        config = {
             "pool": "main", "id": f"gw-{number}", "host": "localhost", "listen": f"127.0.0.1:{free_port()}",
-            "metricsListen": f"127.0.0.1:{(port := free_port())}",
+            "metricsListen": f"127.0.0.1:{free_port()}",
             "etcd": {"endpoints": self.endpoints, "caFile": str(etcd / "ca.crt"),
                      "certificateFile": str(etcd / "tls.crt"), "keyFile": str(etcd / "tls.key")},
             "keysDirectory": str(keys),
             "tls": {"certificateFile": str(tls / "tls.crt"), "keyFile": str(tls / "tls.key")},
             "audit": {"directory": str(at / "audit"), "stdout": False},
-        }))
+        } | more
+        (at / "config.json").write_text(json.dumps(config))
         process = self.start(f"gateway-{number}", [binary, "--config", at / "config.json"],
                              env=os.environ | {"RUST_LOG": "warn,tidegate_gateway=debug"})
-        until(f"gateway {number} is ready", 60, lambda: get(port, "/readyz"))
+        address, port = config["metricsListen"].rsplit(":", 1)
+        until(f"gateway {number} is ready", 60, lambda: get(int(port), "/readyz", address))
         return process
 
     def api(self):
@@ -257,9 +259,9 @@ class Api:
         return self.request("PATCH", path, body, "application/merge-patch+json")
 
 
-def get(port, path):
+def get(port, path, address="127.0.0.1"):
     """A page of a program's own endpoint; nothing unless it is 200."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = http.client.HTTPConnection(address, port, timeout=5)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

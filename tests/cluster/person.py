@@ -92,4 +92,5 @@ def main(file, ca, address, verb, *rest):
     person.save()
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

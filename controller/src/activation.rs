@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Bound::{Included, Unbounded};
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::hkdf;
-use tidegate_core::{AccountId, Uid};
+use tidegate_core::{AccountId, AccountName, DepartmentCode, Uid};
 
 use crate::digest::{Digest, sha256};
 use crate::state::{RootKey, State, StateError};
@@ -25,7 +26,7 @@ const GROUP: usize = 4;
 const DIRECTORY: &str = "activation";
 
 /// Codes laid out or taken away in one step, so that nothing waits long for them.
-const AT_ONCE_MAX: usize = 512;
+const AT_ONCE_MAX: usize = 64;
 
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
@@ -104,63 +105,131 @@ fn group(letters: &str) -> String {
 /// The codes in `STATE/activation/<code>/<name>`, for whoever hands them over: an output only.
 #[derive(Debug, Default)]
 pub(crate) struct Slips {
-    /// The issue number each file was written for; `None` for one an earlier run left.
-    written: BTreeMap<PathBuf, Option<u64>>,
+    departments: BTreeMap<DepartmentCode, Sheet>,
+    /// The last one that was tried: the next step goes on after it, so that what fails hinders nobody.
+    tried: Option<AccountId>,
+}
+
+/// The codes of one department.
+#[derive(Debug, Default)]
+struct Sheet {
+    /// The issue number each slip was written for; `None` for one an earlier run left.
+    written: BTreeMap<AccountName, Option<u64>>,
+    /// What has to be laid out, or taken away.
+    waiting: BTreeMap<AccountName, Option<Slip>>,
+}
+
+#[derive(Clone, Debug)]
+struct Slip {
+    uid: Uid,
+    issue: u64,
+}
+
+/// What one step with the slips came to.
+#[derive(Debug)]
+pub(crate) struct Step {
+    /// Whether there may be more that was not tried yet.
+    pub(crate) more: bool,
+    /// What failed; it is tried again later.
+    pub(crate) failure: Option<StateError>,
 }
 
 impl Slips {
-    /// Looks at what earlier runs left.
+    /// Looks at what earlier runs left. What nobody claims is taken away.
     pub(crate) fn load(state: &State) -> Result<Self, StateError> {
-        let files = state.files(Path::new(DIRECTORY))?;
-        Ok(Self { written: files.into_iter().map(|path| (path, None)).collect() })
+        let mut slips = Self::default();
+        for account in state.files(Path::new(DIRECTORY))?.iter().filter_map(|path| account(path)) {
+            let sheet = slips.departments.entry(account.department).or_default();
+            sheet.written.insert(account.name.clone(), None);
+            sheet.waiting.insert(account.name, None);
+        }
+        Ok(slips)
     }
 
-    /// Lays out the codes of `outstanding` accounts (with UID and issue number), and takes the others
-    /// away. Returns whether everything is laid out: a department where that fails hinders no other, and
-    /// very many codes take several calls.
-    pub(crate) fn update<'a>(
-        &mut self,
-        state: &State,
-        outstanding: impl Iterator<Item = (&'a AccountId, &'a Uid, u64)>,
-    ) -> Result<bool, StateError> {
-        let mut wanted = BTreeMap::new();
-        let mut missing = Vec::new();
-        for (account, uid, issue) in outstanding {
-            let path = Path::new(DIRECTORY).join(account.department.as_str()).join(account.name.as_str());
-            if self.written.get(&path) != Some(&Some(issue)) {
-                missing.push((path.clone(), uid, issue));
+    /// Takes note of the accounts of a department that have a code, with UID and issue number.
+    pub(crate) fn want(&mut self, department: &DepartmentCode, codes: BTreeMap<AccountName, (Uid, u64)>) {
+        let sheet = self.departments.entry(department.clone()).or_default();
+        let stale = sheet.written.keys().filter(|name| !codes.contains_key(*name));
+        sheet.waiting = stale.map(|name| (name.clone(), None)).collect();
+        for (name, (uid, issue)) in codes {
+            if sheet.written.get(&name) != Some(&Some(issue)) {
+                sheet.waiting.insert(name, Some(Slip { uid, issue }));
             }
-            wanted.insert(path, issue);
         }
-        let stale: Vec<PathBuf> =
-            self.written.keys().filter(|path| !wanted.contains_key(*path)).cloned().collect();
-        let complete = missing.len() <= AT_ONCE_MAX && stale.len() <= AT_ONCE_MAX;
-        let mut failure = None;
+        if sheet.written.is_empty() && sheet.waiting.is_empty() {
+            self.departments.remove(department);
+        }
+    }
 
-        let codes = missing.iter().take(AT_ONCE_MAX).map(|(path, uid, issue)| {
-            let code = ActivationCode::derive(state.root_key(), uid, *issue);
-            (path.clone(), format!("{}\n", code.as_str()).into_bytes())
+    /// Whether anything has still to be laid out or taken away.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.departments.values().any(|sheet| !sheet.waiting.is_empty())
+    }
+
+    /// Some of what waits, from where the last step ended.
+    fn next(&mut self) -> Vec<(AccountId, Option<Slip>)> {
+        let tried = self.tried.take();
+        let from = tried.as_ref().map_or(Unbounded, |tried| Included(&tried.department));
+        let waiting = self.departments.range::<DepartmentCode, _>((from, Unbounded)).flat_map(|(department, sheet)| {
+            let id = move |name: &AccountName| AccountId { department: department.clone(), name: name.clone() };
+            sheet.waiting.iter().map(move |(name, slip)| (id(name), slip))
+        });
+        let untried = |id: &AccountId| tried.as_ref().is_none_or(|tried| id > tried);
+        let next = waiting.filter(|(id, _)| untried(id)).take(AT_ONCE_MAX);
+        let next: Vec<_> = next.map(|(id, slip)| (id, slip.clone())).collect();
+        if next.is_empty() && tried.is_some() {
+            return self.next();
+        }
+        // After the last one it begins anew.
+        self.tried = next.last().filter(|_| next.len() >= AT_ONCE_MAX).map(|(id, _)| id.clone());
+        next
+    }
+
+    /// Lays out and takes away some of what waits.
+    pub(crate) fn work(&mut self, state: &State) -> Step {
+        let (mut there, mut gone) = (Vec::new(), Vec::new());
+        for (account, slip) in self.next() {
+            match slip {
+                Some(slip) => there.push((account, slip)),
+                None => gone.push(account),
+            }
+        }
+        let codes = there.iter().map(|(account, slip)| {
+            let code = ActivationCode::derive(state.root_key(), &slip.uid, slip.issue);
+            (path(account), format!("{}\n", code.as_str()).into_bytes())
         });
         let laid_out = state.hand_out(codes.collect());
-        for ((path, _, issue), outcome) in missing.into_iter().zip(laid_out) {
+        let taken_back = state.take_back(gone.iter().map(path).collect());
+        let issues = there.into_iter().map(|(account, slip)| (account, Some(slip.issue)));
+        let all = issues.chain(gone.into_iter().map(|account| (account, None)));
+        let mut step = Step { more: false, failure: None };
+        for ((account, issue), outcome) in all.zip(laid_out.into_iter().chain(taken_back)) {
             match outcome {
-                Ok(()) => {
-                    self.written.insert(path, Some(issue));
-                }
-                Err(error) => failure = failure.or(Some(error)),
+                Ok(()) => self.note(&account, issue),
+                Err(error) => step.failure = step.failure.or(Some(error)),
             }
         }
-        let stale: Vec<PathBuf> = stale.into_iter().take(AT_ONCE_MAX).collect();
-        for (path, outcome) in stale.iter().zip(state.take_back(stale.clone())) {
-            match outcome {
-                Ok(()) => {
-                    self.written.remove(path);
-                }
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        failure.map_or(Ok(complete), Err)
+        step.more = self.tried.is_some();
+        step
     }
+
+    fn note(&mut self, account: &AccountId, issue: Option<u64>) {
+        let Some(sheet) = self.departments.get_mut(&account.department) else { return };
+        sheet.waiting.remove(&account.name);
+        match issue {
+            Some(issue) => drop(sheet.written.insert(account.name.clone(), Some(issue))),
+            None => drop(sheet.written.remove(&account.name)),
+        }
+    }
+}
+
+fn path(account: &AccountId) -> PathBuf {
+    Path::new(DIRECTORY).join(account.department.as_str()).join(account.name.as_str())
+}
+
+fn account(path: &Path) -> Option<AccountId> {
+    let department = path.parent()?.file_name()?.to_str()?.parse().ok()?;
+    Some(AccountId { department, name: path.file_name()?.to_str()?.parse().ok()? })
 }
 
 #[cfg(test)]
@@ -204,18 +273,24 @@ mod tests {
         let (account, uid): (AccountId, Uid) = ("sbj/wangfang".parse().unwrap(), uid());
         let file = dir.path().join("activation/sbj/wangfang");
         let mut slips = Slips::load(&state).unwrap();
-        slips.update(&state, [(&account, &uid, 1)].into_iter()).unwrap();
+        let codes = || BTreeMap::from([(account.name.clone(), (uid.clone(), 1))]);
+        let work = |slips: &mut Slips| while slips.work(&state).more {};
+        slips.want(&account.department, codes());
+        work(&mut slips);
         let first = std::fs::read_to_string(&file).unwrap();
         assert_eq!(first.trim(), ActivationCode::derive(state.root_key(), &uid, 1).as_str());
         // Editing the output changes nothing, not even the output.
         std::fs::write(&file, "mine").unwrap();
-        slips.update(&state, [(&account, &uid, 1)].into_iter()).unwrap();
+        slips.want(&account.department, codes());
+        work(&mut slips);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
 
         let mut slips = Slips::load(&state).unwrap();
-        slips.update(&state, [(&account, &uid, 1)].into_iter()).unwrap();
+        slips.want(&account.department, codes());
+        work(&mut slips);
         assert_eq!(std::fs::read_to_string(&file).unwrap(), first, "a restart lays it out anew");
-        slips.update(&state, std::iter::empty()).unwrap();
+        slips.want(&account.department, BTreeMap::new());
+        work(&mut slips);
         assert!(!file.exists());
     }
 }

@@ -10,14 +10,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::rand;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tidegate_core::{Code, Source, Timestamp, Uid};
 
-use crate::digest::{Digest, hex, sha256};
-use crate::objects::{ObjectKey, ObjectKind};
+use crate::digest::{Digest, hex, parse_hex, sha256};
+use crate::objects::{ObjectKey, ObjectKind, TenantName};
 use crate::state::{State, StateError};
 
 /// Days an object that vanished keeps its UID and credentials.
@@ -25,50 +26,66 @@ pub const KEPT_DAYS: i64 = 30;
 
 const DIRECTORY: &str = "uids";
 
-/// The UIDs of every object in the folder, and of those that vanished lately.
+/// The UIDs of every object there is, and of those that vanished lately.
 #[derive(Debug, Default)]
 pub struct Register {
-    entries: BTreeMap<ObjectKey, Entry>,
+    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, Entry>>,
+    /// Those that vanished, and when.
+    vanished: BTreeSet<(i64, ObjectKey)>,
     unsaved: BTreeSet<ObjectKey>,
 }
 
-/// One object as a round of reading saw it.
+/// One object that is new or changed.
 #[derive(Clone, Debug)]
 pub struct Sighting<'a> {
     /// Which object.
     pub key: &'a ObjectKey,
-    /// Its spec and the digest of it; a difference raises the generation. `None` when the object is
-    /// there but could not be read: nothing is learnt about its spec.
-    pub spec: Option<(&'a Value, Digest)>,
+    /// Its spec; a difference raises the generation. `None` when the object is there but could not be
+    /// read: nothing is learnt about its spec.
+    pub spec: Option<&'a Value>,
     /// Whether the spec is valid: only then it is a promise that later specs have to keep.
     pub valid: bool,
     /// The UID and generation it came with, where objects have them.
     pub identity: Option<&'a Source>,
 }
 
-/// What a round of reading changed.
+/// What a look at a tenant's objects changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Round {
     /// Objects that are not there any more, since this round.
     pub vanished: Vec<(ObjectKey, Uid)>,
-    /// Objects whose time ran out: their credentials go too.
+    /// Objects that are others now: the credentials of the earlier ones go.
     pub forgotten: Vec<(ObjectKey, Uid)>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+/// An entry in memory, where there may be very many.
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
+    uid: Uid,
+    generation: i64,
+    /// SHA-256 of the newest readable spec, where nobody else counts generations.
+    spec: Option<Digest>,
+    /// Seconds since 1970 at which it was missed.
+    vanished: Option<i64>,
+    /// The fields later specs are held against, as the newest valid spec had them: JSON.
+    held: Option<Box<str>>,
+    /// Whether they say that the person left.
+    left: bool,
+    /// The approval as it stands, JSON, and since when, in seconds since 1970.
+    approval: Option<(Box<str>, i64)>,
+}
+
+/// An entry as it is stored.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Stored {
     uid: String,
     generation: i64,
-    /// SHA-256 of the newest readable spec; empty before the first.
     spec: String,
-    /// Seconds since 1970 at which it was missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vanished: Option<i64>,
-    /// The fields later specs are held against, as the newest valid spec had them.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     held: Map<String, Value>,
-    /// The approval as it stands, and since when, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     approval: Option<(Value, i64)>,
 }
@@ -79,7 +96,7 @@ struct Document {
     kind: String,
     namespace: String,
     name: String,
-    entry: Entry,
+    entry: Stored,
 }
 
 /// The fields of a spec that may not change, or only in one direction.
@@ -113,7 +130,7 @@ impl Register {
             let path = path(kind);
             let Some(bytes) = state.read(&path)? else { continue };
             let corrupt = |what: String| StateError::corrupt(&state.root().join(&path), what);
-            let entries: BTreeMap<String, Entry> = serde_json::from_slice(&bytes)
+            let entries: BTreeMap<String, Stored> = serde_json::from_slice(&bytes)
                 .map_err(|error| corrupt(format!("this list of UIDs cannot be read: {error}")))?;
             for (name, entry) in entries {
                 let (namespace, name) = name.split_once('/').unwrap_or(("", &name));
@@ -126,77 +143,110 @@ impl Register {
     fn enter(
         &mut self,
         key: ObjectKey,
-        entry: Entry,
+        stored: Stored,
         corrupt: impl Fn(String) -> StateError,
     ) -> Result<(), StateError> {
-        if entry.uid.parse::<Uid>().is_err() {
+        let Ok(uid) = stored.uid.parse() else {
             return Err(corrupt(format!("the UID of {key} is not a UID")));
+        };
+        let entry = Entry::restored(uid, &stored);
+        if let Some(since) = entry.vanished {
+            self.vanished.insert((since, key.clone()));
         }
-        self.entries.insert(key, entry);
+        self.tenants.entry(Arc::clone(key.tenant())).or_default().insert(key, entry);
         Ok(())
     }
 
-    /// Takes note of everything that is there at `now`; what is missing has vanished.
+    /// The tenants it has entries of.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantName> {
+        self.tenants.keys()
+    }
+
+    /// Takes note of what is new or changed of a tenant at `now`. Whatever else is not `present` has vanished.
     pub fn observe<'a>(
         &mut self,
+        tenant: &TenantName,
+        present: impl Fn(&ObjectKey) -> bool,
         seen: impl IntoIterator<Item = Sighting<'a>>,
         now: Timestamp,
     ) -> Result<Round, StateError> {
-        let mut present = BTreeSet::new();
         let mut round = Round::default();
         for sighting in seen {
             if let Some(uid) = self.sight(&sighting, now)? {
                 round.vanished.push((sighting.key.clone(), uid.clone()));
                 round.forgotten.push((sighting.key.clone(), uid));
             }
-            present.insert(sighting.key);
         }
-        let mut expired = Vec::new();
-        for (key, entry) in &mut self.entries {
-            if present.contains(key) {
-                continue;
+        for (key, entry) in self.tenants.get_mut(tenant).into_iter().flatten() {
+            if entry.vanished.is_none() && !present(key) {
+                entry.vanished = Some(now.0);
+                self.vanished.insert((now.0, key.clone()));
+                self.unsaved.insert(key.clone());
+                round.vanished.push((key.clone(), entry.uid.clone()));
             }
-            let Ok(uid) = entry.uid.parse::<Uid>() else { continue };
-            match entry.vanished {
-                None => {
-                    entry.vanished = Some(now.0);
-                    self.unsaved.insert(key.clone());
-                    round.vanished.push((key.clone(), uid));
-                }
-                Some(since) if now.since(Timestamp(since)) >= KEPT_DAYS * 86_400 => {
-                    expired.push(key.clone());
-                    round.forgotten.push((key.clone(), uid));
-                }
-                Some(_) => {}
-            }
-        }
-        for key in expired {
-            self.entries.remove(&key);
-            self.unsaved.insert(key);
         }
         Ok(round)
+    }
+
+    /// Forgets those that vanished so long ago that they are not coming back.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<(ObjectKey, Uid)> {
+        let mut expired = Vec::new();
+        while let Some((since, _)) = self.vanished.first()
+            && now >= expiry(*since)
+            && let Some((_, key)) = self.vanished.pop_first()
+        {
+            if let Some(entry) = self.remove(&key) {
+                expired.push((key.clone(), entry.uid));
+                self.unsaved.insert(key);
+            }
+        }
+        expired
+    }
+
+    /// When the next one is forgotten.
+    #[must_use]
+    pub fn holds_until(&self) -> Timestamp {
+        self.vanished.first().map_or(Timestamp::NEVER, |(since, _)| expiry(*since))
+    }
+
+    fn remove(&mut self, key: &ObjectKey) -> Option<Entry> {
+        let entries = self.tenants.get_mut(key.tenant())?;
+        let entry = entries.remove(key);
+        if entries.is_empty() {
+            self.tenants.remove(key.tenant());
+        }
+        entry
+    }
+
+    fn entry(&self, key: &ObjectKey) -> Option<&Entry> {
+        self.tenants.get(key.tenant())?.get(key)
     }
 
     /// Takes note of one object. Returns the UID of the one that had its name before, if it was another.
     fn sight(&mut self, sighting: &Sighting<'_>, now: Timestamp) -> Result<Option<Uid>, StateError> {
         let kind = sighting.key.kind;
         let replaced = self.make_room(sighting);
-        let entry = match self.entries.entry(sighting.key.clone()) {
+        let entries = self.tenants.entry(Arc::clone(sighting.key.tenant())).or_default();
+        let entry = match entries.entry(sighting.key.clone()) {
             btree_map::Entry::Occupied(entry) => entry.into_mut(),
             btree_map::Entry::Vacant(place) => {
-                let uid = sighting.identity.map_or_else(new_uid, |source| Ok(source.uid.to_string()))?;
+                let uid = sighting.identity.map_or_else(new_uid, |source| Ok(source.uid.clone()))?;
                 self.unsaved.insert(sighting.key.clone());
                 place.insert(Entry::new(uid))
             }
         };
-        let mut changed = entry.vanished.take().is_some();
+        let vanished = entry.vanished.take();
+        let mut changed = vanished.is_some();
+        if let Some(since) = vanished {
+            self.vanished.remove(&(since, sighting.key.clone()));
+        }
         if let Some(source) = sighting.identity {
-            // Told by the object at every sighting, so it needs not be stored.
+            // Told by the object itself, so it needs not be stored.
             entry.generation = source.generation;
         }
-        if let Some((spec, digest)) = sighting.spec {
+        if let Some(spec) = sighting.spec {
             if sighting.identity.is_none() {
-                changed |= entry.count(digest);
+                changed |= entry.count(digest_of(spec));
             }
             if sighting.valid {
                 changed |= entry.learn(kind, spec, now);
@@ -211,36 +261,39 @@ impl Register {
     /// Removes the entry of another object that had this name.
     fn make_room(&mut self, sighting: &Sighting<'_>) -> Option<Uid> {
         let source = sighting.identity?;
-        if self.entries.get(sighting.key)?.uid == source.uid.as_str() {
+        if self.entry(sighting.key)?.uid == source.uid {
             return None;
         }
-        self.entries.remove(sighting.key)?.uid.parse().ok()
+        let entry = self.remove(sighting.key)?;
+        if let Some(since) = entry.vanished {
+            self.vanished.remove(&(since, sighting.key.clone()));
+        }
+        Some(entry.uid)
     }
 
     /// The UID and generation of an object.
     #[must_use]
     pub fn source(&self, key: &ObjectKey) -> Option<Source> {
-        let entry = self.entries.get(key)?;
-        Some(Source { uid: entry.uid.parse().ok()?, generation: entry.generation })
+        let entry = self.entry(key)?;
+        Some(Source { uid: entry.uid.clone(), generation: entry.generation })
     }
 
     /// The fields an object's next spec is held against, in the shape of a spec; `None` for a new object.
     #[must_use]
     pub fn held(&self, key: &ObjectKey) -> Option<Value> {
-        let entry = self.entries.get(key)?;
-        (!entry.held.is_empty()).then(|| Value::Object(entry.held.clone()))
+        serde_json::from_str(self.entry(key)?.held.as_deref()?).ok()
     }
 
     /// Whether the object ever said that the person left: that is final.
     #[must_use]
     pub fn left(&self, key: &ObjectKey) -> bool {
-        self.entries.get(key).is_some_and(|entry| entry.held.get("state") == Some(&Value::from("Left")))
+        self.entry(key).is_some_and(|entry| entry.left)
     }
 
     /// Since when the account's approval is as it is.
     #[must_use]
     pub fn approved_since(&self, key: &ObjectKey) -> Option<Timestamp> {
-        self.entries.get(key)?.approval.as_ref().map(|(_, since)| Timestamp(*since))
+        self.entry(key)?.approval.as_ref().map(|(_, since)| Timestamp(*since))
     }
 
     /// Whether anything waits to be stored.
@@ -256,11 +309,12 @@ impl Register {
 
     fn save_lists(&mut self, state: &State) -> Result<(), StateError> {
         while let Some(kind) = self.unsaved.first().map(|key| key.kind) {
-            let entries: BTreeMap<String, &Entry> = self
-                .entries
-                .iter()
+            let entries: BTreeMap<String, Stored> = self
+                .tenants
+                .values()
+                .flatten()
                 .filter(|(key, _)| key.kind == kind)
-                .map(|(key, entry)| (format!("{}/{}", key.namespace, key.name), entry))
+                .map(|(key, entry)| (format!("{}/{}", key.namespace, key.name), entry.stored()))
                 .collect();
             let path = path(kind);
             let bytes = serde_json::to_vec_pretty(&entries).map_err(|error| {
@@ -276,15 +330,15 @@ impl Register {
         // What an object says at every sighting needs no entry that outlives us.
         self.unsaved.retain(|key| !held_fields(key.kind).is_empty());
         let (there, gone): (Vec<ObjectKey>, Vec<ObjectKey>) =
-            self.unsaved.iter().cloned().partition(|key| self.entries.contains_key(key));
+            self.unsaved.iter().cloned().partition(|key| self.entry(key).is_some());
         let mut files = Vec::with_capacity(there.len());
         for key in &there {
-            let Some(entry) = self.entries.get(key) else { continue };
+            let Some(entry) = self.entry(key) else { continue };
             let document = Document {
                 kind: key.kind.as_str().to_owned(),
                 namespace: key.namespace.to_string(),
                 name: key.name.to_string(),
-                entry: entry.clone(),
+                entry: entry.stored(),
             };
             let path = path_of(key);
             let bytes = serde_json::to_vec(&document).map_err(|error| {
@@ -314,40 +368,65 @@ impl Register {
 }
 
 impl Entry {
-    fn new(uid: String) -> Self {
-        Self { uid, generation: 1, spec: String::new(), vanished: None, held: Map::new(), approval: None }
+    fn new(uid: Uid) -> Self {
+        Self { uid, generation: 1, spec: None, vanished: None, held: None, left: false, approval: None }
+    }
+
+    fn restored(uid: Uid, stored: &Stored) -> Self {
+        let mut entry = Self::new(uid);
+        entry.generation = stored.generation;
+        entry.spec = parse_hex(&stored.spec);
+        entry.vanished = stored.vanished;
+        entry.hold(&stored.held);
+        entry.approval = stored.approval.as_ref().map(|(value, since)| (value.to_string().into(), *since));
+        entry
+    }
+
+    fn stored(&self) -> Stored {
+        // It was made from a value, so it is one.
+        let value = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_default();
+        let held = self.held.as_deref().map(value);
+        Stored {
+            uid: self.uid.to_string(),
+            generation: self.generation,
+            spec: self.spec.map(|digest| hex(&digest)).unwrap_or_default(),
+            vanished: self.vanished,
+            held: held.and_then(|held| held.as_object().cloned()).unwrap_or_default(),
+            approval: self.approval.as_ref().map(|(text, since)| (value(text), *since)),
+        }
+    }
+
+    fn hold(&mut self, held: &Map<String, Value>) {
+        self.left = held.get("state").is_some_and(|state| *state == "Left");
+        self.held = (!held.is_empty()).then(|| text_of(held).into());
     }
 
     /// Takes note of a spec's digest, and whether that is a new generation.
     fn count(&mut self, digest: Digest) -> bool {
-        let digest = hex(&digest);
-        if digest == self.spec {
+        if self.spec == Some(digest) {
             return false;
         }
         // The first readable form of an object that was unreadable so far is its first generation.
-        self.generation += i64::from(!self.spec.is_empty());
-        self.spec = digest;
+        self.generation += i64::from(self.spec.is_some());
+        self.spec = Some(digest);
         true
     }
 
     /// Takes note of what a valid spec promises, and whether that is anything new. What left stays so.
     fn learn(&mut self, kind: ObjectKind, spec: &Value, now: Timestamp) -> bool {
-        let left = self.held.get("state") == Some(&Value::from("Left"));
-        let mut changed = false;
-        for field in held_fields(kind) {
-            if left && *field == "state" || self.held.get(*field) == spec.get(field) {
-                continue;
-            }
-            changed = true;
-            match spec.get(field) {
-                Some(value) => self.held.insert((*field).to_owned(), value.clone()),
-                None => self.held.remove(*field),
-            };
+        let fields = held_fields(kind).iter();
+        let mut held: Map<String, Value> =
+            fields.filter_map(|field| Some(((*field).to_owned(), spec.get(field)?.clone()))).collect();
+        if self.left {
+            held.insert("state".to_owned(), "Left".into());
         }
+        let before = self.held.take();
+        self.hold(&held);
+        let mut changed = before != self.held;
         if kind == ObjectKind::VpnUser {
-            let approval = spec.get("approval");
-            if self.approval.as_ref().map(|(approval, _)| approval) != approval {
-                self.approval = approval.map(|approval| (approval.clone(), now.0));
+            let approval = spec.get("approval").map(Value::to_string);
+            if self.approval.as_ref().map(|(approval, _)| &**approval) != approval.as_deref() {
+                self.approval = approval.map(|approval| (approval.into(), now.0));
                 changed = true;
             }
         }
@@ -355,8 +434,18 @@ impl Entry {
     }
 }
 
+/// JSON with the fields in order, so that equal ones have equal texts.
+fn text_of(map: &Map<String, Value>) -> String {
+    Value::Object(map.clone()).to_string()
+}
+
+/// When somebody who vanished is forgotten.
+fn expiry(since: i64) -> Timestamp {
+    Timestamp(since).plus(KEPT_DAYS * 86_400)
+}
+
 /// The digest of a spec; equal specs have equal ones, since their fields are in order.
-pub(crate) fn digest_of(spec: &Value) -> Digest {
+fn digest_of(spec: &Value) -> Digest {
     sha256(spec.to_string().as_bytes())
 }
 
@@ -369,7 +458,7 @@ fn path_of(key: &ObjectKey) -> PathBuf {
 }
 
 /// A random UUID of version 4.
-fn new_uid() -> Result<String, StateError> {
+fn new_uid() -> Result<Uid, StateError> {
     let mut bytes = [0_u8; 16];
     rand::fill(&mut bytes).map_err(|_| {
         StateError::new(
@@ -389,7 +478,7 @@ fn new_uid() -> Result<String, StateError> {
         }
         uid.push(digit);
     }
-    Ok(uid)
+    uid.parse().map_err(|error| StateError::corrupt(Path::new(DIRECTORY), format!("{uid:?} is {error}")))
 }
 
 #[cfg(test)]
@@ -406,23 +495,24 @@ mod tests {
     }
 
     fn round(register: &mut Register, seen: &[(&ObjectKey, Option<Value>)], now: Timestamp) -> Round {
-        let seen = seen.iter().map(|(key, spec)| Sighting {
+        let sightings = seen.iter().map(|(key, spec)| Sighting {
             key,
-            spec: spec.as_ref().map(|spec| (spec, digest_of(spec))),
+            spec: spec.as_ref(),
             valid: true,
             identity: None,
         });
-        register.observe(seen, now).unwrap()
+        let there = |key: &ObjectKey| seen.iter().any(|(seen, _)| *seen == key);
+        let tenant = seen.first().map_or(key("li").namespace, |(key, _)| Arc::clone(key.tenant()));
+        register.observe(&tenant, there, sightings, now).unwrap()
     }
 
     #[test]
     fn uids_are_random_uuids() {
         let (one, two) = (new_uid().unwrap(), new_uid().unwrap());
         assert_ne!(one, two);
-        assert_eq!(one.len(), 36);
-        assert_eq!(one.as_bytes()[14], b'4');
-        assert!(matches!(one.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
-        assert!(one.parse::<Uid>().is_ok());
+        let bytes = one.as_str().as_bytes();
+        assert_eq!((bytes.len(), bytes[14]), (36, b'4'));
+        assert!(matches!(bytes[19], b'8' | b'9' | b'a' | b'b'));
     }
 
     #[test]
@@ -454,8 +544,10 @@ mod tests {
         round(&mut register, &there, NOW.plus(3));
         assert_eq!(register.source(&li).unwrap(), source);
         round(&mut register, &[], NOW.plus(4));
-        let later = round(&mut register, &[], NOW.plus(4 + KEPT_DAYS * 86_400));
-        assert_eq!(later.forgotten, [(li.clone(), source.uid.clone())]);
+        let later = NOW.plus(4 + KEPT_DAYS * 86_400);
+        assert_eq!(register.holds_until(), later);
+        assert!(register.expire(later.plus(-1)).is_empty());
+        assert_eq!(register.expire(later), [(li.clone(), source.uid.clone())]);
         round(&mut register, &there, NOW);
         assert_ne!(register.source(&li).unwrap().uid, source.uid);
     }
@@ -467,9 +559,8 @@ mod tests {
         let spec = json!({"state": "Left", "requestedBy": "wang"});
         let mut see = |uid: &str, generation| {
             let source = Source { uid: uid.parse().unwrap(), generation };
-            let spec = Some((&spec, digest_of(&spec)));
-            let seen = Sighting { key: &li, spec, valid: true, identity: Some(&source) };
-            let round = register.observe([seen], NOW).unwrap();
+            let seen = Sighting { key: &li, spec: Some(&spec), valid: true, identity: Some(&source) };
+            let round = register.observe(li.tenant(), |_| true, [seen], NOW).unwrap();
             assert_eq!(register.source(&li), Some(source));
             (round, register.left(&li))
         };
@@ -499,9 +590,8 @@ mod tests {
         let held = json!({"requestedBy": "wang", "sessionGeneration": 3});
         assert_eq!(register.held(&li), Some(held.clone()));
         let invalid = json!({"requestedBy": "somebody else"});
-        let spec = Some((&invalid, digest_of(&invalid)));
-        let seen = Sighting { key: &li, spec, valid: false, identity: None };
-        register.observe([seen], NOW).unwrap();
+        let seen = Sighting { key: &li, spec: Some(&invalid), valid: false, identity: None };
+        register.observe(li.tenant(), |_| true, [seen], NOW).unwrap();
         assert_eq!(register.held(&li), Some(held));
         assert_eq!(register.source(&li).unwrap().generation, 2);
         assert_eq!(register.held(&key("new")), None);
@@ -528,12 +618,13 @@ mod tests {
         let mut register = Register::load(&state).unwrap();
         let (li, department) = (key("li"), ObjectKey::new(ObjectKind::Department, "", "sbj"));
         let spec = json!({"state": "Left", "approval": {"by": "zhang"}});
-        round(&mut register, &[(&li, Some(spec)), (&department, Some(json!({"code": "sbj"})))], NOW);
+        round(&mut register, &[(&li, Some(spec))], NOW);
+        round(&mut register, &[(&department, Some(json!({"code": "sbj"})))], NOW);
         assert!(register.has_unsaved());
         register.save(&state).unwrap();
         assert!(!register.has_unsaved());
         let loaded = Register::load(&state).unwrap();
-        assert_eq!(loaded.entries, register.entries);
+        assert_eq!(loaded.tenants, register.tenants);
 
         state.write(&path(ObjectKind::VpnUser), b"{").unwrap();
         assert_eq!(Register::load(&state).unwrap_err().code, Code::StateCorrupt);

@@ -1,76 +1,33 @@
 //! From what a reader found to what a build starts from: identity, validity, meaning.
 //!
 //! ```text
-//!  Reading --validate(against what earlier specs promised)--> register --convert--> Items
+//!  Reading --judge (against what earlier specs promised)--> register --convert--> Items
 //! ```
 //!
 //! A reader (a folder or a cluster) says which objects there are; everything that is decided
-//! about them is decided here, the same way for both. What was judged once is not judged again until
-//! it, or something it was judged by, is different.
+//! about them is decided here, the same way for both. A reading shares with the one before whatever is
+//! the same: what was judged once is not judged again until it, or something it was judged by, is
+//! different.
+
+mod reading;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidegate_core::{Code, Source, Timestamp, Uid};
+use tidegate_core::{Code, Source, Timestamp};
 use tidegate_crd::convert::{Context, Form};
 use tidegate_crd::{Violation, convert, validate};
 
-use crate::digest::Digest;
-use crate::events::Problem;
-use crate::folder::Places;
 use crate::form::{Item, Items, Refusal};
-use crate::identity::{Register, Round, Sighting, digest_of};
-use crate::objects::ObjectKey;
+use crate::identity::{Register, Round, Sighting};
+use crate::last_good::KINDS;
+use crate::objects::{ObjectKey, ObjectKind, TenantName};
 use crate::state::StateError;
-use crate::status::Said;
-use crate::time::year;
 
-/// Values of ConfigMaps by namespace, name and key.
-pub type ConfigMaps = BTreeMap<(String, String, String), String>;
+pub use reading::{ConfigMaps, Found, Objects, Reading, Tenant, Written};
 
-/// One complete reading of wherever objects come from.
-#[derive(Clone, Debug, Default)]
-pub struct Reading {
-    /// Every object that is there, usable or not.
-    pub found: BTreeMap<ObjectKey, Found>,
-    /// ConfigMaps that objects may refer to.
-    pub config_maps: Arc<ConfigMaps>,
-    /// Documents and files that are no objects.
-    pub problems: Vec<Problem>,
-    /// Objects that are being deleted: they count for nothing any more, and their deletion waits until
-    /// that is in force. Only a cluster has them.
-    pub leaving: BTreeMap<ObjectKey, Uid>,
-    /// Objects whose deletion would not wait yet, though it should.
-    pub unheld: BTreeMap<ObjectKey, Uid>,
-    /// Accounts among the objects that are missing and not believed to be gone.
-    pub held_back: usize,
-}
-
-/// One object as it was found.
-#[derive(Clone, Debug, Default)]
-pub struct Found {
-    /// The whole object, its fragments merged.
-    pub value: Arc<Value>,
-    /// What the reader found wrong with it, such as fragments that overlap; it is refused then.
-    pub violations: Vec<Violation>,
-    /// Where its fields were written.
-    pub places: Arc<Places>,
-    /// The UID and generation it came with; in a folder there are none, and the register gives them.
-    pub identity: Option<Source>,
-    /// The conditions it came with: what an earlier controller said about it.
-    pub said: Option<Arc<Said>>,
-}
-
-impl Reading {
-    /// Where a field of an object was written.
-    #[must_use]
-    pub fn place(&self, key: &ObjectKey, path: &str) -> String {
-        self.found.get(key).map_or_else(String::new, |found| found.places.at(path))
-    }
-}
-
-/// What was judged before.
+/// What was judged before of one tenant.
 #[derive(Debug, Default)]
 pub struct Intake {
     known: BTreeMap<ObjectKey, Judged>,
@@ -78,120 +35,174 @@ pub struct Intake {
 
 #[derive(Debug)]
 struct Judged {
-    value: Arc<Value>,
-    spec: Arc<Value>,
-    digest: Digest,
-    found_wrong: Vec<Violation>,
-    /// What the spec was held against, if it was found wanting.
-    held: Option<Value>,
-    violations: Vec<Violation>,
+    found: Arc<Found>,
+    /// The spec of a kind that keeps its last good form.
+    spec: Option<Arc<Value>>,
+    wrong: Option<Box<Wrong>>,
     meaning: Option<Meaning>,
 }
 
-/// What a valid object means, and what that depends on beside the object.
+/// What is wrong with an object.
+#[derive(Debug)]
+struct Wrong {
+    violations: Vec<Violation>,
+    /// What the spec was held against.
+    held: Option<Value>,
+}
+
+/// What an object was found to mean, and what that depends on beside the object.
 #[derive(Debug)]
 struct Meaning {
     source: Source,
-    approved: Timestamp,
-    config_maps: Arc<ConfigMaps>,
-    /// Time zones are compiled from the beginning of the year.
-    year: i16,
-    form: Arc<Form>,
+    approved: Option<Timestamp>,
+    /// Nothing for an account: whoever takes it keeps what it needs.
+    form: Option<Arc<Form>>,
+}
+
+/// Objects that were judged just now, each as a tree.
+pub type News = BTreeMap<ObjectKey, Arc<Value>>;
+
+/// What became of a tenant's objects.
+#[derive(Debug)]
+pub struct Taken {
+    /// All objects, but of the accounts only those that are new or changed.
+    pub items: Items,
+    /// Who came and went.
+    pub round: Round,
+    /// Whether time alone may make one acceptable that is not.
+    pub may_ripen: bool,
 }
 
 impl Intake {
-    /// Judges a reading: identities are in the register afterwards, meanings in the items.
-    pub fn take(
+    /// Judges whatever is new or different. It changes nothing but what is known here, so tenants can be
+    /// judged side by side; [`Self::settle`] has to follow.
+    pub fn judge(&mut self, tenant: &Tenant, register: &Register) -> News {
+        self.known.retain(|key, _| tenant.found.contains_key(key));
+        let mut news = News::new();
+        for (key, found) in tenant.found.iter() {
+            if self.is_known(key, found, register) {
+                continue;
+            }
+            let value = found.written.value(key);
+            self.known.insert(key.clone(), judge(key, found, &value, register));
+            news.insert(key.clone(), value);
+        }
+        news
+    }
+
+    fn is_known(&mut self, key: &ObjectKey, found: &Arc<Found>, register: &Register) -> bool {
+        let Some(judged) = self.known.get_mut(key) else { return false };
+        let same = Arc::ptr_eq(&judged.found, found) || judged.found.is_as_written_in(found);
+        if !same || judged.wrong.as_ref().is_some_and(|wrong| wrong.held != register.held(key)) {
+            return false;
+        }
+        judged.found = Arc::clone(found);
+        true
+    }
+
+    /// Takes note of the identities of what was judged, and gives what it means. After an error nothing
+    /// is known any more: everything is judged again.
+    pub fn settle(
         &mut self,
-        reading: &Reading,
+        name: &TenantName,
+        tenant: &Tenant,
+        news: &News,
         register: &mut Register,
         now: Timestamp,
-    ) -> Result<(Items, Round), StateError> {
-        self.known.retain(|key, _| reading.found.contains_key(key));
-        for (key, found) in &reading.found {
-            self.judge(key, found, register);
-        }
-        let known = &self.known;
-        let sightings = known.iter().map(|(key, judged)| Sighting {
-            key,
-            spec: (!judged.spec.is_null()).then_some((&*judged.spec, judged.digest)),
-            valid: judged.violations.is_empty(),
-            identity: reading.found.get(key).and_then(|found| found.identity.as_ref()),
+    ) -> Result<Taken, StateError> {
+        let sightings = news.iter().filter_map(|(key, value)| {
+            let judged = self.known.get(key)?;
+            Some(Sighting {
+                key,
+                spec: value.get("spec").filter(|spec| !spec.is_null()),
+                valid: judged.wrong.is_none(),
+                identity: judged.found.identity.as_ref(),
+            })
         });
-        let round = register.observe(sightings, now)?;
-        let mut items = Items::new();
+        let round = register.observe(name, |key| tenant.found.contains_key(key), sightings, now);
+        let round = match round {
+            Ok(round) => round,
+            Err(error) => {
+                self.forget();
+                return Err(error);
+            }
+        };
+        let mut taken = Taken { items: Items::new(), round, may_ripen: false };
         for (key, judged) in &mut self.known {
             let Some(source) = register.source(key) else { continue };
-            let approved = register.approved_since(key).unwrap_or(now);
-            let outcome = judged.convert(key, source.clone(), approved, &reading.config_maps, now);
-            let spec = Arc::clone(&judged.spec);
-            let item = match outcome {
+            let approved = register.approved_since(key);
+            let tree = || news.get(key).cloned().unwrap_or_else(|| judged.found.written.value(key));
+            let same =
+                judged.meaning.as_ref().filter(|known| known.source == source && known.approved == approved);
+            let form = match same {
+                Some(Meaning { form: Some(form), .. }) => Ok(Arc::clone(form)),
+                Some(_) if key.kind == ObjectKind::VpnUser => continue,
+                _ => match &judged.wrong {
+                    Some(wrong) => Err(wrong.violations.clone()),
+                    None => {
+                        let at = approved.unwrap_or(now);
+                        meaning_of(key, &tree(), &source, at, &tenant.config_maps, now).map(Arc::new)
+                    }
+                },
+            };
+            let is_account = key.kind == ObjectKind::VpnUser;
+            let is_final = form.is_ok() || judged.wrong.is_some();
+            taken.may_ripen |= !is_final;
+            judged.meaning = is_final.then(|| Meaning {
+                source: source.clone(),
+                approved,
+                form: form.as_ref().ok().filter(|_| !is_account).map(Arc::clone),
+            });
+            let spec = judged.spec.clone().unwrap_or_default();
+            let item = match form {
                 Ok(form) => Item { source, spec, violations: Vec::new(), form: Ok(form) },
                 Err(violations) => {
                     let refusal = Refusal::of(&violations).unwrap_or_else(unsaid);
                     Item { source, spec, violations, form: Err(refusal) }
                 }
             };
-            items.insert(key.clone(), item);
+            taken.items.insert(key.clone(), item);
         }
-        Ok((items, round))
+        Ok(taken)
     }
 
-    fn judge(&mut self, key: &ObjectKey, found: &Found, register: &Register) {
-        if let Some(judged) = self.known.get(key)
-            && (Arc::ptr_eq(&judged.value, &found.value) || judged.value == found.value)
-            && judged.found_wrong == found.violations
-            && (judged.violations.is_empty() || judged.held == register.held(key))
-        {
-            return;
-        }
-        let held = register.held(key);
-        let violations = if found.violations.is_empty() {
-            let old = held.as_ref().map(|held| json!({ "spec": held }));
-            validate(key.kind, &found.value, old.as_ref())
-        } else {
-            found.violations.clone()
-        };
-        let spec = found.value.get("spec").cloned().unwrap_or_default();
-        let judged = Judged {
-            value: Arc::clone(&found.value),
-            digest: digest_of(&spec),
-            spec: Arc::new(spec),
-            found_wrong: found.violations.clone(),
-            held,
-            violations,
-            meaning: None,
-        };
-        self.known.insert(key.clone(), judged);
+    /// Judges and settles in one step.
+    pub fn take(
+        &mut self,
+        name: &TenantName,
+        tenant: &Tenant,
+        register: &mut Register,
+        now: Timestamp,
+    ) -> Result<Taken, StateError> {
+        let news = self.judge(tenant, register);
+        self.settle(name, tenant, &news, register, now)
+    }
+
+    /// Forgets everything, so that everything is judged again.
+    pub fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Forgets what things mean, since something they all depend on is another.
+    pub fn forget_meanings(&mut self) {
+        self.known.values_mut().for_each(|judged| judged.meaning = None);
     }
 }
 
-impl Judged {
-    fn convert(
-        &mut self,
-        key: &ObjectKey,
-        source: Source,
-        approved: Timestamp,
-        config_maps: &Arc<ConfigMaps>,
-        now: Timestamp,
-    ) -> Result<Arc<Form>, Vec<Violation>> {
-        if !self.violations.is_empty() {
-            return Err(self.violations.clone());
-        }
-        let year = year(now);
-        if let Some(meaning) = &self.meaning
-            && meaning.source == source
-            && meaning.approved == approved
-            && meaning.config_maps == *config_maps
-            && meaning.year == year
-        {
-            return Ok(Arc::clone(&meaning.form));
-        }
-        self.meaning = None;
-        let form = Arc::new(meaning_of(key, &self.value, &source, approved, config_maps, now)?);
-        let config_maps = Arc::clone(config_maps);
-        self.meaning = Some(Meaning { source, approved, config_maps, year, form: Arc::clone(&form) });
-        Ok(form)
+fn judge(key: &ObjectKey, found: &Arc<Found>, value: &Value, register: &Register) -> Judged {
+    let held = register.held(key);
+    let violations = if found.violations.is_empty() {
+        let old = held.as_ref().map(|held| json!({ "spec": held }));
+        validate(key.kind, value, old.as_ref())
+    } else {
+        found.violations.clone()
+    };
+    let keeps = KINDS.contains(&key.kind);
+    Judged {
+        found: Arc::clone(found),
+        spec: keeps.then(|| Arc::new(value.get("spec").cloned().unwrap_or_default())),
+        wrong: (!violations.is_empty()).then(|| Box::new(Wrong { violations, held })),
+        meaning: None,
     }
 }
 
@@ -233,7 +244,6 @@ fn unsaid() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::ObjectKind;
 
     const NOW: Timestamp = Timestamp(1_760_000_000);
 
@@ -241,15 +251,13 @@ mod tests {
         ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", "li")
     }
 
-    fn user(spec: Value) -> Reading {
-        let value = json!({
+    fn user(spec: Value) -> Found {
+        Found::of(json!({
             "apiVersion": "tidegate.dev/v1alpha1",
             "kind": "VpnUser",
             "metadata": {"name": "li", "namespace": "dept-sbj"},
             "spec": spec,
-        });
-        let found = Found { value: Arc::new(value), ..Found::default() };
-        Reading { found: BTreeMap::from([(key(), found)]), ..Reading::default() }
+        }))
     }
 
     fn spec(state: &str, generation: i64) -> Value {
@@ -262,16 +270,18 @@ mod tests {
         })
     }
 
-    fn form(items: &Items) -> &Result<Arc<Form>, Refusal> {
-        &items[&key()].form
+    fn taken(intake: &mut Intake, register: &mut Register, found: Found, now: Timestamp) -> Items {
+        let reading = Reading::of([(key(), found)], ConfigMaps::new());
+        let tenant = &reading.tenants["dept-sbj"];
+        intake.take(key().tenant(), tenant, register, now).unwrap().items
     }
 
     #[test]
     fn an_approval_without_a_date_counts_from_when_it_was_first_seen() {
-        let (mut intake, mut register) = (Intake::default(), Register::default());
+        let mut register = Register::default();
         for now in [NOW, NOW.plus(86_400)] {
-            let (items, _) = intake.take(&user(spec("Active", 0)), &mut register, now).unwrap();
-            let Ok(Form::VpnUser(user)) = form(&items).as_deref() else { panic!("{items:?}") };
+            let items = taken(&mut Intake::default(), &mut register, user(spec("Active", 0)), now);
+            let Ok(Form::VpnUser(user)) = items[&key()].form.as_deref() else { panic!("{items:?}") };
             assert_eq!(user.account.approval.as_ref().unwrap().until, NOW.plus(365 * 86_400));
         }
     }
@@ -280,8 +290,8 @@ mod tests {
     fn later_specs_are_held_against_earlier_valid_ones() {
         let (mut intake, mut register) = (Intake::default(), Register::default());
         let mut refused = |spec: Value| {
-            let (items, _) = intake.take(&user(spec), &mut register, NOW).unwrap();
-            form(&items).as_ref().err().map(|refusal| refusal.code)
+            let items = taken(&mut intake, &mut register, user(spec), NOW);
+            items[&key()].form.as_ref().err().map(|refusal| refusal.code)
         };
         assert_eq!(refused(spec("Active", 3)), None);
         assert_eq!(refused(spec("Active", 2)), Some(Code::FieldImmutable));
@@ -297,12 +307,21 @@ mod tests {
     #[test]
     fn what_the_reader_found_wrong_is_not_judged_again() {
         let (mut intake, mut register) = (Intake::default(), Register::default());
-        let mut reading = user(spec("Active", 0));
+        let mut found = user(spec("Active", 0));
         let overlap = Violation::new("spec.state", Code::FragmentsOverlap, "written twice", "remove one");
-        reading.found.get_mut(&key()).unwrap().violations.push(overlap);
-        let (items, _) = intake.take(&reading, &mut register, NOW).unwrap();
-        assert_eq!(form(&items).as_ref().unwrap_err().code, Code::FragmentsOverlap);
-        let (items, _) = intake.take(&user(spec("Active", 0)), &mut register, NOW).unwrap();
-        assert!(form(&items).is_ok());
+        found.violations.push(overlap);
+        let items = taken(&mut intake, &mut register, found, NOW);
+        assert_eq!(items[&key()].form.as_ref().unwrap_err().code, Code::FragmentsOverlap);
+        let items = taken(&mut intake, &mut register, user(spec("Active", 0)), NOW);
+        assert!(items[&key()].form.is_ok());
+    }
+
+    #[test]
+    fn an_account_that_is_the_same_is_not_given_again() {
+        let (mut intake, mut register) = (Intake::default(), Register::default());
+        assert_eq!(taken(&mut intake, &mut register, user(spec("Active", 0)), NOW).len(), 1);
+        assert!(taken(&mut intake, &mut register, user(spec("Active", 0)), NOW.plus(9)).is_empty());
+        intake.forget_meanings();
+        assert_eq!(taken(&mut intake, &mut register, user(spec("Active", 0)), NOW.plus(9)).len(), 1);
     }
 }

@@ -5,7 +5,7 @@
 //! `STATE/last-good/<kind>-<namespace>-<name>.json` and are written before the publication that uses
 //! them, so that a restart publishes the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tidegate_core::{Source, Uid};
 
 use crate::cluster::keep::DOCUMENT_BYTES_MAX;
-use crate::objects::{ObjectKey, ObjectKind};
+use crate::objects::{ObjectKey, ObjectKind, TenantName};
 use crate::state::{self, State, StateError};
 
 const DIRECTORY: &str = "last-good";
@@ -47,8 +47,9 @@ pub struct Good {
 /// The last good forms, in memory and on the disk.
 #[derive(Debug, Default)]
 pub struct LastGood {
-    kept: BTreeMap<ObjectKey, Good>,
-    stored: BTreeMap<ObjectKey, Good>,
+    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, Good>>,
+    /// Those that are not stored as they are, or stored and gone.
+    unsaved: BTreeSet<ObjectKey>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -86,8 +87,7 @@ impl LastGood {
             let bytes = read(&path)?.unwrap_or_default();
             match parse(&bytes) {
                 Some((key, good)) => {
-                    last_good.kept.insert(key.clone(), good.clone());
-                    last_good.stored.insert(key, good);
+                    last_good.tenants.entry(Arc::clone(key.tenant())).or_default().insert(key, good);
                 }
                 None => problems.push(StateError::corrupt(
                     &root.join(&path),
@@ -101,44 +101,53 @@ impl LastGood {
     /// The last good form of the object with this UID.
     #[must_use]
     pub fn get(&self, key: &ObjectKey, uid: &Uid) -> Option<&Good> {
-        self.kept.get(key).filter(|good| good.source.uid == *uid)
+        self.find(key).filter(|good| good.source.uid == *uid)
     }
 
-    /// All forms, by object.
+    fn find(&self, key: &ObjectKey) -> Option<&Good> {
+        self.tenants.get(key.tenant())?.get(key)
+    }
+
+    /// All forms, by tenant and object.
     pub fn all(&self) -> impl Iterator<Item = (&ObjectKey, &Good)> {
-        self.kept.iter()
+        self.tenants.values().flatten()
     }
 
-    /// Replaces all forms by those of one build.
-    pub fn replace(&mut self, kept: BTreeMap<ObjectKey, Good>) {
-        self.kept = kept;
+    /// The tenants it has forms of.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantName> {
+        self.tenants.keys()
+    }
+
+    /// Replaces the forms of a tenant by those of one build.
+    pub fn replace(&mut self, tenant: &TenantName, forms: BTreeMap<ObjectKey, Good>) {
+        let before = self.tenants.remove(tenant).unwrap_or_default();
+        let gone = before.keys().filter(|key| !forms.contains_key(*key));
+        let changed = forms.iter().filter(|(key, good)| before.get(*key) != Some(*good)).map(|(key, _)| key);
+        self.unsaved.extend(gone.chain(changed).cloned());
+        if !forms.is_empty() {
+            self.tenants.insert(Arc::clone(tenant), forms);
+        }
     }
 
     /// Stores what changed.
     pub fn save(&mut self, state: &State) -> Result<(), StateError> {
-        let changed: Vec<(ObjectKey, Good)> = self
-            .kept
-            .iter()
-            .filter(|(key, good)| self.stored.get(*key) != Some(*good))
-            .map(|(key, good)| (key.clone(), good.clone()))
-            .collect();
-        let files = changed.iter().map(|(key, good)| Ok((path(key), encode(key, good)?)));
-        let files: Vec<_> = files.collect::<Result<_, StateError>>()?;
-        let mut failure = None;
-        for ((key, good), outcome) in changed.into_iter().zip(state.write_many(files)) {
-            match outcome {
-                Ok(()) => {
-                    self.stored.insert(key, good);
+        let (mut there, mut files, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for key in &self.unsaved {
+            match self.find(key) {
+                Some(good) => {
+                    files.push((path(key), encode(key, good)?));
+                    there.push(key.clone());
                 }
-                Err(error) => failure = failure.or(Some(error)),
+                None => gone.push(key.clone()),
             }
         }
-        let gone: Vec<ObjectKey> =
-            self.stored.keys().filter(|key| !self.kept.contains_key(*key)).cloned().collect();
-        for (key, outcome) in gone.iter().zip(state.remove_many(gone.iter().map(path).collect())) {
+        let written = state.write_many(files);
+        let removed = state.remove_many(gone.iter().map(path).collect());
+        let mut failure = None;
+        for (key, outcome) in there.iter().zip(written).chain(gone.iter().zip(removed)) {
             match outcome {
                 Ok(()) => {
-                    self.stored.remove(key);
+                    self.unsaved.remove(key);
                 }
                 Err(error) => failure = failure.or(Some(error)),
             }
@@ -192,13 +201,13 @@ mod tests {
         };
         let (mut forms, problems) = LastGood::load(&state).unwrap();
         assert!(problems.is_empty());
-        forms.replace(BTreeMap::from([(key.clone(), good.clone())]));
+        forms.replace(key.tenant(), BTreeMap::from([(key.clone(), good.clone())]));
         forms.save(&state).unwrap();
 
         let (mut forms, _) = LastGood::load(&state).unwrap();
         assert_eq!(forms.get(&key, &uid), Some(&good));
         assert_eq!(forms.get(&key, &"u-2".parse().unwrap()), None);
-        forms.replace(BTreeMap::new());
+        forms.replace(key.tenant(), BTreeMap::new());
         forms.save(&state).unwrap();
         assert!(state.files(Path::new(DIRECTORY)).unwrap().is_empty());
     }
@@ -221,7 +230,7 @@ mod tests {
         let state = State::open(dir.path()).unwrap();
         state.write(Path::new("last-good/resource-dept-sbj-x.json"), b"{").unwrap();
         let (forms, problems) = LastGood::load(&state).unwrap();
-        assert!(forms.kept.is_empty());
+        assert!(forms.tenants.is_empty());
         assert_eq!(problems.len(), 1);
     }
 }

@@ -1,12 +1,10 @@
 //! What the controller counts. Labels come from closed sets, never from names of people or objects.
 
-use std::collections::BTreeMap;
-
 use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use crate::status::{ConditionType, ObjectStatus, Truth};
+use crate::status::Counts;
 
 /// The controller's metrics, registered once.
 #[derive(Clone, Debug)]
@@ -25,6 +23,8 @@ pub struct Metrics {
     pub compile_problems: IntGauge,
     /// Failed writes of state or store; the controller tries again.
     pub write_failures: IntCounterVec,
+    /// When a write failed last, in seconds since 1970, by what was written.
+    pub write_failed_at: IntGaugeVec,
     /// Events that nobody read in time.
     pub events_dropped: IntCounter,
     /// Accounts that are gone without having been deleted, too many at once to be believed.
@@ -78,6 +78,13 @@ impl Metrics {
                 ),
                 &["to"],
             )?,
+            write_failed_at: IntGaugeVec::new(
+                Opts::new(
+                    "tidegate_controller_last_write_failure_timestamp_seconds",
+                    "When a write failed last, by what was written (state, store); absent before the first.",
+                ),
+                &["to"],
+            )?,
             events_dropped: IntCounter::new(
                 "tidegate_controller_events_dropped_total",
                 "Events for the terminal that nobody read in time.",
@@ -112,6 +119,7 @@ impl Metrics {
         registry.register(Box::new(metrics.build_seconds.clone()))?;
         registry.register(Box::new(metrics.compile_problems.clone()))?;
         registry.register(Box::new(metrics.write_failures.clone()))?;
+        registry.register(Box::new(metrics.write_failed_at.clone()))?;
         registry.register(Box::new(metrics.events_dropped.clone()))?;
         registry.register(Box::new(metrics.held_back.clone()))?;
         registry.register(Box::new(metrics.conditions.clone()))?;
@@ -120,18 +128,16 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Counts the conditions of every object there is.
-    pub fn count_conditions(&self, statuses: &[ObjectStatus]) {
-        let mut counts: BTreeMap<(&'static str, ConditionType, Truth), i64> = BTreeMap::new();
-        for status in statuses {
-            for condition in &status.conditions {
-                let count = counts.entry((status.key.kind.as_str(), condition.r#type, condition.status));
-                *count.or_default() += 1;
-            }
-        }
-        self.conditions.reset();
+    /// Counts a write that failed now.
+    pub fn write_failed(&self, to: &str) {
+        self.write_failures.with_label_values(&[to]).inc();
+        self.write_failed_at.with_label_values(&[to]).set(crate::time::now().0);
+    }
+
+    /// Shows how many objects have which conditions.
+    pub fn count_conditions(&self, counts: &Counts) {
         for ((kind, of, truth), count) in counts {
-            self.conditions.with_label_values(&[kind, of.as_str(), truth.as_str()]).set(count);
+            self.conditions.with_label_values(&[kind.as_str(), of.as_str(), truth.as_str()]).set(*count);
         }
     }
 }

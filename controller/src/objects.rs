@@ -1,6 +1,7 @@
 //! Objects as the controller takes them, wherever they come from.
 
 use std::fmt::{self, Write as _};
+use std::sync::{Arc, LazyLock};
 
 use crate::digest::{hex, sha256};
 
@@ -15,16 +16,34 @@ pub struct ObjectKey {
     /// The kind.
     pub kind: ObjectKind,
     /// The namespace; empty for cluster-scoped kinds.
-    pub namespace: Box<str>,
+    pub namespace: Arc<str>,
     /// The name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
+
+/// Whose objects are judged together: the namespace they lie in, or [`PLATFORM`].
+pub type TenantName = Arc<str>;
+
+/// The tenant of the kinds that are about all departments.
+pub static PLATFORM: LazyLock<TenantName> = LazyLock::new(|| Arc::from(""));
 
 impl ObjectKey {
     /// A key from its parts.
     #[must_use]
     pub fn new(kind: ObjectKind, namespace: &str, name: &str) -> Self {
         Self { kind, namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The tenant it belongs to.
+    #[must_use]
+    pub fn tenant(&self) -> &TenantName {
+        match self.kind {
+            ObjectKind::Department | ObjectKind::ClusterAccessPolicy | ObjectKind::VpnGateway => &PLATFORM,
+            ObjectKind::VpnUser
+            | ObjectKind::Resource
+            | ObjectKind::AccessPolicy
+            | ObjectKind::Recertification => &self.namespace,
+        }
     }
 
     /// A file name that is this object's alone: `<kind>-<namespace>-<name>`, unambiguous since a

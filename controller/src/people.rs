@@ -4,12 +4,13 @@
 //! [`crate::publish::losses`] takes what must be in force at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tidegate_core::{
-    Account, AccountId, AccountName, AccountState, Code, DepartmentCode, Person as CorePerson, Timestamp, Uid,
+    Account, AccountId, AccountName, AccountState, Code, Department, DepartmentCode, Person as CorePerson,
+    Timestamp, Uid,
 };
 
-use crate::build::Parts;
 use crate::credentials::{Effect, Observed, Vault};
 use crate::form::{Form, Item, Items, Refusal, User, department_of};
 use crate::identity::Register;
@@ -21,12 +22,14 @@ use crate::state::State;
 pub struct Person {
     /// The object it came from.
     pub key: ObjectKey,
-    /// The account, credential apart.
-    pub account: Account,
+    /// The account as gateways are told, once [`People::tell`] has been called.
+    pub account: Arc<Account>,
     /// Why the object is not accepted, if it is not; the account is denied then.
     pub refusal: Option<Refusal>,
     session_generation: i64,
     reissue: u64,
+    /// The version of the credential that is part of the account.
+    told: Option<u64>,
 }
 
 /// All accounts by department and name, and the objects that make none.
@@ -49,6 +52,12 @@ impl People {
         self.by_department.get(department)?.get(name)
     }
 
+    /// The account that an object makes.
+    #[must_use]
+    pub fn of_object(&self, key: &ObjectKey) -> Option<&Person> {
+        self.by_department.get(&department_of(&key.namespace)?)?.get(&*key.name)
+    }
+
     /// Every account, by department and name.
     pub fn all(&self) -> impl Iterator<Item = (AccountId, &Person)> {
         self.by_department.iter().flat_map(|(department, people)| {
@@ -57,29 +66,100 @@ impl People {
             })
         })
     }
-}
 
-/// Judges every VpnUser. `departments` are those that will be published.
-#[must_use]
-pub fn people(items: &Items, departments: &BTreeSet<DepartmentCode>, register: &Register) -> People {
-    let mut people = People::default();
-    for (key, item) in items.iter().filter(|(key, _)| key.kind == ObjectKind::VpnUser) {
-        match person(key, item, departments, register) {
-            Ok((id, person)) => {
-                people.by_department.entry(id.department).or_default().insert(id.name, person);
+    /// Judges the VpnUsers among `items`; of the others, those whose objects are not `present` any more go.
+    pub fn update(
+        &mut self,
+        items: &Items,
+        present: impl Fn(&ObjectKey) -> bool,
+        exists: impl Fn(&DepartmentCode) -> bool,
+        register: &Register,
+    ) {
+        let stays = |key: &ObjectKey| present(key) && !items.contains_key(key);
+        for people in self.by_department.values_mut() {
+            people.retain(|_, person| stays(&person.key));
+        }
+        self.refused.retain(|key, _| stays(key));
+        for (key, item) in items.iter().filter(|(key, _)| key.kind == ObjectKind::VpnUser) {
+            match person(key, item, &exists, register) {
+                Ok((id, person)) => {
+                    self.by_department.entry(id.department).or_default().insert(id.name, person);
+                }
+                Err(refusal) => {
+                    self.refused.insert(key.clone(), refusal);
+                }
             }
-            Err(refusal) => {
-                people.refused.insert(key.clone(), refusal);
+        }
+        self.by_department.retain(|_, people| !people.is_empty());
+    }
+
+    /// Adds to every account the credential that gateways are told now.
+    pub fn tell(&mut self, vault: &Vault) {
+        for person in self.by_department.values_mut().flat_map(BTreeMap::values_mut) {
+            let uid = &person.account.source.uid;
+            let version = vault.version(uid);
+            if person.told != version {
+                let credential = vault.published(uid);
+                person.account = Arc::new(Account { credential, ..Account::clone(&person.account) });
+                person.told = version;
             }
         }
     }
-    people
+
+    /// Shares accounts with the department as it was published: one copy of each is enough.
+    pub fn share_with(&mut self, published: &Department) {
+        let Some(people) = self.by_department.get_mut(&published.code) else { return };
+        for (name, person) in people {
+            if let Some(known) = published.accounts.get(name).filter(|known| **known == person.account) {
+                person.account = Arc::clone(known);
+            }
+        }
+    }
+
+    /// Tells the vault what every account's object of a department says now, and which have none any more. Returns
+    /// what became different, and when time alone changes a standing or a record next.
+    pub fn observe(
+        &self,
+        department: &DepartmentCode,
+        password_max_age_days: u16,
+        vault: &mut Vault,
+        state: &State,
+        now: Timestamp,
+    ) -> (Vec<(AccountId, Effect)>, Timestamp) {
+        let mut effects = Vec::new();
+        let mut holds_until = Timestamp::NEVER;
+        let present: BTreeSet<&Uid> = self.of(department).map(|(_, person)| person.uid()).collect();
+        vault.miss(department, |uid| present.contains(uid), now);
+        for (name, person) in self.of(department) {
+            let standing = person.account.standing(now);
+            let seen = Observed {
+                at: now,
+                standing: standing.denied.is_none(),
+                session_generation: person.session_generation,
+                reissue: person.reissue,
+                password_max_age_days,
+            };
+            let id = || AccountId { department: department.clone(), name: name.clone() };
+            let observed = vault.observe(state, department, person.uid(), &seen);
+            effects.extend(observed.into_iter().map(|effect| (id(), effect)));
+            let record = vault.record(person.uid());
+            let record = record.map_or(Timestamp::NEVER, |record| record.holds_until(password_max_age_days));
+            holds_until = holds_until.min(standing.holds_until).min(record);
+        }
+        (effects, holds_until)
+    }
+}
+
+impl Person {
+    fn uid(&self) -> &Uid {
+        &self.account.source.uid
+    }
 }
 
 fn person(
     key: &ObjectKey,
     item: &Item,
-    departments: &BTreeSet<DepartmentCode>,
+    exists: &impl Fn(&DepartmentCode) -> bool,
     register: &Register,
 ) -> Result<(AccountId, Person), Refusal> {
     let department = department_of(&key.namespace).ok_or_else(|| {
@@ -91,7 +171,7 @@ fn person(
             ),
         )
     })?;
-    if !departments.contains(&department) {
+    if !exists(&department) {
         return Err(Refusal::new(
             Code::DepartmentMissing,
             format!("there is no Department with the code {department}; create it, or move the account"),
@@ -106,10 +186,11 @@ fn person(
     let state = if left { AccountState::Left } else { AccountState::Invalid };
     let denied = |refusal: Refusal| Person {
         key: key.clone(),
-        account: unusable(item, name.clone(), state),
+        account: Arc::new(unusable(item, name.clone(), state)),
         refusal: Some(refusal),
         session_generation: 0,
         reissue: 0,
+        told: None,
     };
     let user = match item.form.as_deref() {
         Ok(Form::VpnUser(user)) => user,
@@ -138,10 +219,11 @@ fn person(
     }
     let person = Person {
         key: key.clone(),
-        account,
+        account: Arc::new(account),
         refusal,
         session_generation: user.session_generation,
         reissue: user.reissue,
+        told: None,
     };
     Ok((id, person))
 }
@@ -183,38 +265,4 @@ fn unusable(item: &Item, name: AccountName, state: AccountState) -> Account {
         valid_until: None,
         credential: None,
     }
-}
-
-/// Tells the vault what every account's object says now, and which have none any more. Returns what became different, and when time
-/// alone changes a standing or a record next.
-pub fn observe(
-    people: &People,
-    parts: &Parts,
-    vault: &mut Vault,
-    state: &State,
-    now: Timestamp,
-) -> (Vec<(AccountId, Effect)>, Timestamp) {
-    let mut effects = Vec::new();
-    let mut holds_until = Timestamp::NEVER;
-    let present: BTreeSet<&Uid> = people.all().map(|(_, person)| &person.account.source.uid).collect();
-    vault.miss(&present, now);
-    let ages: BTreeMap<&DepartmentCode, u16> =
-        parts.departments().map(|(code, settings)| (code, settings.login.password_max_age_days)).collect();
-    for (id, person) in people.all() {
-        let password_max_age_days = ages.get(&id.department).copied().unwrap_or(0);
-        let standing = person.account.standing(now);
-        let seen = Observed {
-            at: now,
-            standing: standing.denied.is_none(),
-            session_generation: person.session_generation,
-            reissue: person.reissue,
-            password_max_age_days,
-        };
-        let uid = &person.account.source.uid;
-        effects.extend(vault.observe(state, &id, uid, &seen).into_iter().map(|effect| (id.clone(), effect)));
-        let record =
-            vault.record(uid).map_or(Timestamp::NEVER, |record| record.holds_until(password_max_age_days));
-        holds_until = holds_until.min(standing.holds_until).min(record);
-    }
-    (effects, holds_until)
 }

@@ -1,12 +1,13 @@
 //! Whether what an object says is in force on every gateway that is known.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_core::{DepartmentCode, Generation, Timestamp, Uid};
-use tidegate_store::Report;
+use tidegate_store::{Ack, GatewayId, Report};
 
-use crate::objects::ObjectKey;
+use crate::objects::{ObjectKey, TenantName};
 use crate::status::Truth;
 
 /// Seconds after which a gateway that says nothing is unreachable.
@@ -21,28 +22,94 @@ const IN_FLIGHT_MAX: usize = 256;
 /// Which publication first said what an object says now.
 #[derive(Clone, Debug, Default)]
 pub struct Stamps {
-    by_key: BTreeMap<ObjectKey, (i64, Generation)>,
+    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, (i64, Generation)>>,
 }
 
 impl Stamps {
-    /// Notes the publication after which `objects` (each with its own generation) are all published.
-    pub fn note<'a>(&mut self, objects: impl Iterator<Item = (&'a ObjectKey, i64)>, published: Generation) {
-        let mut next = BTreeMap::new();
-        for (key, generation) in objects {
-            let stamp = match self.by_key.get(key) {
-                Some(stamp) if stamp.0 == generation => *stamp,
-                _ => (generation, published),
-            };
-            next.insert(key.clone(), stamp);
+    /// Notes the publication after which a tenant's `objects` (each with its own generation) are all published.
+    pub fn note<'a>(
+        &mut self,
+        tenant: &TenantName,
+        objects: impl Iterator<Item = (&'a ObjectKey, i64)>,
+        published: Generation,
+    ) {
+        let before = self.tenants.remove(tenant).unwrap_or_default();
+        let stamp = |(key, generation): (&'a ObjectKey, i64)| match before.get(key) {
+            Some(stamp) if stamp.0 == generation => (key.clone(), *stamp),
+            _ => (key.clone(), (generation, published)),
+        };
+        let next: BTreeMap<_, _> = objects.map(stamp).collect();
+        if !next.is_empty() {
+            self.tenants.insert(Arc::clone(tenant), next);
         }
-        self.by_key = next;
     }
 
     /// The publication an object waits for.
     #[must_use]
     pub fn of(&self, key: &ObjectKey, generation: i64) -> Option<Generation> {
-        self.by_key.get(key).filter(|stamp| stamp.0 == generation).map(|stamp| stamp.1)
+        let stamp = self.tenants.get(key.tenant())?.get(key)?;
+        (stamp.0 == generation).then_some(stamp.1)
     }
+}
+
+/// What the gateways reported, as far as it decides what is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outlook {
+    gateways: BTreeMap<GatewayId, (Ack, bool)>,
+}
+
+/// Whose conditions may be others when gateways report something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Affected {
+    /// Nobody's.
+    None,
+    /// Those that are not in force everywhere.
+    Waiting,
+    /// Everybody's: a gateway came or went, went back, or cannot load something.
+    All,
+}
+
+impl Outlook {
+    /// What these reports come to at an instant.
+    #[must_use]
+    pub fn of(reports: &[Report], now: Timestamp) -> Self {
+        let gateway = |report: &Report| {
+            let silent = is_silent(report, now);
+            // When it was said is told by whether the gateway is silent.
+            (report.ack.gateway.clone(), (Ack { at: Timestamp(0), ..report.ack.clone() }, silent))
+        };
+        Self { gateways: reports.iter().map(gateway).collect() }
+    }
+
+    /// Whose conditions may be others since `before`.
+    #[must_use]
+    pub fn affects(&self, before: &Self) -> Affected {
+        if self == before {
+            return Affected::None;
+        }
+        let went_on = |(id, (ack, _)): (&GatewayId, &(Ack, bool))| {
+            let before = before.gateways.get(id).map(|(before, _)| before);
+            before.is_some_and(|before| before.broken == ack.broken && before.generation <= ack.generation)
+        };
+        let same = self.gateways.len() == before.gateways.len() && self.gateways.iter().all(went_on);
+        if same { Affected::Waiting } else { Affected::All }
+    }
+
+    /// Whether there is no gateway.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.gateways.is_empty()
+    }
+
+    /// Whether a gateway that was heard of lately has not got `published` yet.
+    #[must_use]
+    pub fn is_awaited(&self, published: Generation) -> bool {
+        self.gateways.values().any(|(ack, silent)| !silent && ack.generation < published)
+    }
+}
+
+fn is_silent(report: &Report, now: Timestamp) -> bool {
+    now.since(report.ack.at) > SILENT_S
 }
 
 /// Publications that are not in force everywhere yet, and when they were made.
@@ -156,7 +223,7 @@ pub fn judge(
     if behind.is_empty() {
         return (Truth::True, "Propagated", format!("in force on {} of {0} gateways", reports.len()));
     }
-    let silent = |report: &&&Report| now.since(report.ack.at) > SILENT_S;
+    let silent = |report: &&&Report| is_silent(report, now);
     let names = |reports: &mut dyn Iterator<Item = &&Report>| {
         reports.take(NAMES_MAX).map(|report| report.ack.gateway.0.as_str()).collect::<Vec<_>>().join(", ")
     };
@@ -169,8 +236,6 @@ pub fn judge(
 
 #[cfg(test)]
 mod tests {
-    use tidegate_store::{Ack, GatewayId};
-
     use super::*;
     use crate::objects::ObjectKind;
 
@@ -252,16 +317,32 @@ mod tests {
     }
 
     #[test]
+    fn only_what_waits_is_affected_by_a_gateway_that_goes_on() {
+        let at = |reports: &[Report]| Outlook::of(reports, NOW);
+        let before = at(&[report("a", 4, NOW), report("b", 4, NOW)]);
+        let again = at(&[report("a", 4, NOW.plus(-1)), report("b", 4, NOW)]);
+        assert_eq!(again.affects(&before), Affected::None);
+        let on = at(&[report("a", 5, NOW), report("b", 4, NOW)]);
+        assert_eq!(on.affects(&before), Affected::Waiting);
+        assert_eq!(before.affects(&on), Affected::All, "it went back");
+        let silent = at(&[report("a", 4, NOW.plus(-SILENT_S - 1)), report("b", 4, NOW)]);
+        assert_eq!(silent.affects(&before), Affected::Waiting);
+        assert_eq!(at(&[report("a", 4, NOW)]).affects(&before), Affected::All);
+        assert!(before.is_awaited(generation(5)) && !on.is_awaited(generation(4)));
+        assert!(!at(&[report("a", 4, NOW.plus(-SILENT_S - 1))]).is_awaited(generation(5)));
+    }
+
+    #[test]
     fn only_a_new_generation_of_an_object_waits_again() {
         let key = ObjectKey::new(ObjectKind::Resource, "dept-sbj", "x");
         let mut stamps = Stamps::default();
-        stamps.note([(&key, 1)].into_iter(), generation(1));
-        stamps.note([(&key, 1)].into_iter(), generation(2));
+        stamps.note(key.tenant(), [(&key, 1)].into_iter(), generation(1));
+        stamps.note(key.tenant(), [(&key, 1)].into_iter(), generation(2));
         assert_eq!(stamps.of(&key, 1), Some(generation(1)));
-        stamps.note([(&key, 2)].into_iter(), generation(3));
+        stamps.note(key.tenant(), [(&key, 2)].into_iter(), generation(3));
         assert_eq!(stamps.of(&key, 2), Some(generation(3)));
         assert_eq!(stamps.of(&key, 1), None);
-        stamps.note([].into_iter(), generation(4));
+        stamps.note(key.tenant(), [].into_iter(), generation(4));
         assert_eq!(stamps.of(&key, 2), None);
     }
 }

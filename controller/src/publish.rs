@@ -7,13 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_core::{
-    Account, Department, DepartmentCode, Generation, Platform, ResourceName, Snapshot, Timestamp,
-};
+use tidegate_core::{Department, DepartmentCode, Generation, Platform, Snapshot, Timestamp};
 use tidegate_store::{Change, Publication};
 
-use crate::credentials::Vault;
-use crate::people::{People, Person};
+use crate::build::Kept;
 
 /// What the store has, as far as this controller knows.
 #[derive(Clone, Debug, Default)]
@@ -76,76 +73,71 @@ impl Published {
 }
 
 /// Whether two forms of a department differ in nothing but when they were published.
-fn same(published: &Department, next: &Department) -> bool {
-    if published.generation == next.generation {
+pub(crate) fn same(published: &Arc<Department>, next: &Arc<Department>) -> bool {
+    if Arc::ptr_eq(published, next) || published.generation == next.generation {
         return published == next;
     }
     // Accounts and resources are shared, so this copies a map of pointers, not the people.
-    *published == Department { generation: published.generation, ..next.clone() }
+    **published == Department { generation: published.generation, ..Department::clone(next) }
 }
 
-/// The account as gateways are told.
-#[must_use]
-pub fn told(person: &Person, vault: &Vault) -> Account {
-    let credential = vault.published(&person.account.source.uid);
-    Account { credential, ..person.account.clone() }
+impl Published {
+    /// Takes what the store shows in place of what was handed to it, so that there is one copy of it.
+    pub fn share_with(&mut self, shown: &Snapshot) {
+        if shown.generation != self.generation {
+            return;
+        }
+        for (code, department) in &mut self.departments {
+            if let Some(known) = shown.departments.get(code).filter(|known| same(known, department)) {
+                *department = Arc::clone(known);
+            }
+        }
+    }
 }
 
 /// What is taken away: published departments less the accounts and resources that are gone, with every
 /// account as it is now unless that would newly give it standing.
 ///
-/// `departments` and `resources` are those that exist in the newest objects, valid or not.
+/// `exists` says which departments there are; `due` are those that may be others than published.
 #[must_use]
-pub fn losses(
+pub fn losses<'a>(
     published: &Published,
-    departments: &BTreeSet<DepartmentCode>,
-    resources: &BTreeSet<(DepartmentCode, ResourceName)>,
-    people: &People,
-    vault: &Vault,
+    exists: impl Fn(&DepartmentCode) -> bool,
+    due: impl Iterator<Item = (DepartmentCode, &'a Kept)>,
     now: Timestamp,
 ) -> Option<Publication> {
-    let mut changes = Vec::new();
-    for (code, department) in &published.departments {
-        if !departments.contains(code) {
-            changes.push(Change::Remove(code.clone()));
-            continue;
-        }
-        if let Some(reduced) = reduced(department, resources, people, vault, now) {
-            changes.push(Change::Put(Arc::new(reduced)));
-        }
+    let gone = published.departments.keys().filter(|code| !exists(code));
+    let mut changes: Vec<Change> = gone.cloned().map(Change::Remove).collect();
+    for (code, kept) in due.filter(|(code, _)| exists(code)) {
+        let reduced = published.departments.get(&code).and_then(|published| reduced(published, kept, now));
+        changes.extend(reduced.map(|reduced| Change::Put(Arc::new(reduced))));
     }
     (!changes.is_empty()).then_some(Publication { platform: None, departments: changes })
 }
 
-fn reduced(
-    published: &Arc<Department>,
-    resources: &BTreeSet<(DepartmentCode, ResourceName)>,
-    people: &People,
-    vault: &Vault,
-    now: Timestamp,
-) -> Option<Department> {
+fn reduced(published: &Arc<Department>, kept: &Kept, now: Timestamp) -> Option<Department> {
     let mut accounts = None;
     for (name, before) in &published.accounts {
-        let after = people.get(&published.code, name).map(|person| told(person, vault));
-        let gained = after.as_ref().is_some_and(|after| {
+        let after = kept.people().get(&published.code, name).map(|person| &person.account);
+        let gained = after.is_some_and(|after| {
             before.standing(now).denied.is_some() && after.standing(now).denied.is_none()
         });
-        if gained || after.as_ref() == Some(&**before) {
+        if gained || after == Some(before) {
             continue;
         }
         let accounts = accounts.get_or_insert_with(|| published.accounts.clone());
         match after {
-            Some(after) => accounts.insert(name.clone(), Arc::new(after)),
+            Some(after) => accounts.insert(name.clone(), Arc::clone(after)),
             None => accounts.remove(name),
         };
     }
-    let kept = |name: &ResourceName| resources.contains(&(published.code.clone(), name.clone()));
-    let fewer = published.resources.keys().any(|name| !kept(name));
+    let there: BTreeSet<&str> = kept.resource_names().collect();
+    let fewer = published.resources.keys().any(|name| !there.contains(name.as_str()));
     if accounts.is_none() && !fewer {
         return None;
     }
     let mut reduced = Department::clone(published);
-    reduced.resources.retain(|name, _| kept(name));
+    reduced.resources.retain(|name, _| there.contains(name.as_str()));
     if let Some(accounts) = accounts {
         reduced.accounts = accounts;
     }

@@ -3,7 +3,7 @@
 //! All rules of a department become one module, so one refused rule would take the others with it. It
 //! does not: the policy it is in falls back, alone, and the rest is compiled again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tidegate_core::policy::{Mode, Policy};
@@ -34,8 +34,8 @@ pub struct Candidate {
     kept: Option<(Rules, Good)>,
 }
 
-/// What became of the policies of one scope, or of several joined.
-#[derive(Clone, Debug)]
+/// What became of the policies of one scope.
+#[derive(Debug)]
 pub struct Ruling {
     /// The module.
     pub state: PolicyState,
@@ -44,12 +44,6 @@ pub struct Ruling {
     /// Why the newest form of a policy is not.
     pub refusals: BTreeMap<ObjectKey, Refusal>,
     modes: BTreeMap<ObjectKey, Mode>,
-}
-
-/// The compiler with what it compiled last: equal rules are not compiled again.
-#[derive(Debug, Default)]
-pub struct Compiler {
-    known: BTreeMap<Scope, (Vec<Candidate>, Ruling)>,
 }
 
 impl Candidate {
@@ -69,24 +63,14 @@ impl Candidate {
     }
 }
 
-impl Default for Ruling {
-    fn default() -> Self {
-        Self {
-            state: PolicyState::Absent,
-            last_good: BTreeMap::new(),
-            refusals: BTreeMap::new(),
-            modes: BTreeMap::new(),
-        }
-    }
-}
-
 impl Ruling {
-    /// Adds what became of another scope's policies; the module stays.
-    pub fn join(&mut self, other: Self) {
-        self.last_good.extend(other.last_good);
-        self.refusals.extend(other.refusals);
-        self.modes.extend(other.modes);
-    }
+    /// Where there are no policies.
+    pub const NONE: Self = Self {
+        state: PolicyState::Absent,
+        last_good: BTreeMap::new(),
+        refusals: BTreeMap::new(),
+        modes: BTreeMap::new(),
+    };
 
     /// What a policy that is compiled does, in words.
     #[must_use]
@@ -106,33 +90,16 @@ struct Attempt {
     refused: Vec<(Box<str>, Refusal)>,
 }
 
-impl Compiler {
-    /// The module of one scope, and what became of each policy.
-    pub fn compile(&mut self, scope: &Scope, candidates: Vec<Candidate>) -> Ruling {
-        if let Some((known, ruling)) = self.known.get(scope)
-            && *known == candidates
-        {
-            return ruling.clone();
-        }
-        let ruling = settle(&candidates, |policies| attempt(scope, policies));
-        self.known.insert(scope.clone(), (candidates, ruling.clone()));
-        ruling
-    }
-
-    /// Forgets departments that are gone.
-    pub fn forget_all_but<'a>(&mut self, departments: impl Iterator<Item = &'a DepartmentCode>) {
-        let kept: BTreeSet<&DepartmentCode> = departments.collect();
-        self.known.retain(|scope, _| match scope {
-            Scope::Platform => true,
-            Scope::Department(code) => kept.contains(code),
-        });
-    }
+/// The module of one scope, and what became of each policy.
+#[must_use]
+pub fn compile(scope: &Scope, candidates: &[Candidate]) -> Ruling {
+    settle(candidates, |policies| attempt(scope, policies))
 }
 
 /// Compiles the newest forms; a policy that is refused falls back to its last good form, then to
 /// nothing, until the rest compiles. Each round takes a form away, so it ends.
 fn settle(candidates: &[Candidate], mut compile: impl FnMut(&[&Policy]) -> Attempt) -> Ruling {
-    let mut ruling = Ruling::default();
+    let mut ruling = Ruling::NONE;
     let mut offers: BTreeMap<&ObjectKey, Vec<(&Policy, &Good)>> = BTreeMap::new();
     for candidate in candidates {
         let offered = offers.entry(&candidate.key).or_default();

@@ -7,10 +7,11 @@
 //! ```
 //!
 //! The controller has a thread of its own, so that it may compile and wait for the disk without
-//! holding up anybody. A round always starts from everything: whatever was missed or failed, the next
-//! one puts right.
+//! holding up anybody. A round does again whatever is due, and what was missed or failed stays due: the
+//! next one puts it right.
 
 mod intents;
+mod look;
 mod round;
 
 use std::sync::Arc;
@@ -35,6 +36,9 @@ const RETRY: Duration = Duration::from_secs(2);
 
 /// While something is not in force everywhere, gateways' reports are read this often.
 const PROPAGATION_POLL: Duration = Duration::from_millis(100);
+
+/// Between a publication and the first look at who has it: most gateways are faster.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// While no gateway has reported, this often.
 const FIRST_GATEWAY_POLL: Duration = Duration::from_millis(500);
@@ -163,7 +167,7 @@ async fn run<S: Store>(
             }
             Event::Time if next.is_due() => controller.round(&reading).await,
             Event::Time => next,
-            Event::Reports => Next { reports_at: controller.refresh().await, ..next },
+            Event::Reports => Next { reports_at: controller.look().await, ..next },
         };
     }
 }

@@ -275,6 +275,14 @@ impl State {
         }
     }
 
+    /// How many objects can be spoken of now; the others have to wait.
+    pub(crate) fn room(&self) -> usize {
+        match &self.place {
+            Place::Directory { .. } => usize::MAX,
+            Place::Cluster(keep) => keep.room(),
+        }
+    }
+
     /// Writes an object's conditions: into a file, or onto the object in due course.
     pub(crate) fn say(&self, key: &ObjectKey, status: &Document) -> Result<(), StateError> {
         match &self.place {

@@ -13,7 +13,7 @@ use tidegate_core::{Source, Timestamp};
 
 use crate::events::Problem;
 use crate::intake::Reading;
-use crate::objects::{ObjectKey, ObjectKind};
+use crate::objects::{ObjectKey, ObjectKind, TenantName};
 use crate::state::{State, StateError};
 use crate::time::{parse_rfc3339, rfc3339};
 
@@ -94,7 +94,7 @@ pub struct Condition {
     pub message: String,
     /// The generation it was judged from.
     pub observed_generation: i64,
-    /// When `status` last changed, RFC 3339; filled in by [`Ledger::update`].
+    /// When `status` last changed, RFC 3339; filled in by [`Ledger::say`].
     pub last_transition_time: String,
 }
 
@@ -172,10 +172,14 @@ impl ObjectStatus {
     }
 }
 
+/// How many objects of a kind have a condition in which truth.
+pub type Counts = BTreeMap<(ObjectKind, ConditionType, Truth), i64>;
+
 /// What was said about every object; it is said again only when it is something else.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    said: BTreeMap<ObjectKey, Arc<Said>>,
+    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, Arc<Said>>>,
+    counts: Counts,
     problems: Option<BTreeSet<Problem>>,
 }
 
@@ -186,7 +190,7 @@ pub struct Said {
     /// Of everything but the times.
     digest: u64,
     /// Since when each condition is as it is.
-    since: Vec<(ConditionType, Truth, Timestamp)>,
+    since: Box<[(ConditionType, Truth, Timestamp)]>,
     /// Why it is not accepted.
     refused: Option<Box<str>>,
 }
@@ -219,7 +223,7 @@ impl Ledger {
                     let said = Said::of(document.generation, &document.conditions, |condition| {
                         parse_rfc3339(&condition.last_transition_time)
                     });
-                    ledger.said.insert(key, Arc::new(said));
+                    ledger.note(&key, Some(Arc::new(said)));
                 }
                 None => state.remove(&path)?,
             }
@@ -229,16 +233,54 @@ impl Ledger {
 
     /// Takes note of what objects say that an earlier controller said about them.
     pub fn recall(&mut self, reading: &Reading) {
-        if self.said.is_empty() {
-            let found = reading.found.iter();
-            self.said = found.filter_map(|(key, found)| Some((key.clone(), found.said.clone()?))).collect();
+        if self.tenants.is_empty() {
+            let said = reading.tenants.values().flat_map(|tenant| tenant.said.iter());
+            said.for_each(|(key, said)| self.note(key, Some(Arc::clone(said))));
+        }
+    }
+
+    fn said(&self, key: &ObjectKey) -> Option<&Arc<Said>> {
+        self.tenants.get(key.tenant())?.get(key)
+    }
+
+    /// The objects of a tenant about which something was said.
+    pub fn of(&self, tenant: &TenantName) -> impl Iterator<Item = &ObjectKey> {
+        self.tenants.get(tenant).into_iter().flat_map(BTreeMap::keys)
+    }
+
+    /// The tenants about whose objects something was said.
+    pub fn tenants(&self) -> impl Iterator<Item = &TenantName> {
+        self.tenants.keys()
+    }
+
+    /// How many objects of a kind have a condition in which truth.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Takes note of what was said of an object, or that nothing is.
+    fn note(&mut self, key: &ObjectKey, said: Option<Arc<Said>>) {
+        for (r#type, truth, _) in said.iter().flat_map(|said| &said.since) {
+            *self.counts.entry((key.kind, *r#type, *truth)).or_default() += 1;
+        }
+        let objects = self.tenants.entry(Arc::clone(key.tenant())).or_default();
+        let before = match said {
+            Some(said) => objects.insert(key.clone(), said),
+            None => objects.remove(key),
+        };
+        if objects.is_empty() {
+            self.tenants.remove(key.tenant());
+        }
+        for (r#type, truth, _) in before.iter().flat_map(|said| &said.since) {
+            *self.counts.entry((key.kind, *r#type, *truth)).or_default() -= 1;
         }
     }
 
     /// Whether it was already said of this generation that it is accepted, or refused for this reason.
     #[must_use]
     pub fn knows(&self, key: &ObjectKey, generation: i64, refusal: Option<&str>) -> bool {
-        self.said.get(key).is_some_and(|said| {
+        self.said(key).is_some_and(|said| {
             let same = match (said.refused.as_deref(), refusal) {
                 (None, None) => true,
                 (Some(said), Some(refusal)) => said.starts_with(refusal),
@@ -249,48 +291,40 @@ impl Ledger {
     }
 
     /// Writes the list of problems, if it changed.
-    pub fn update_problems(&mut self, state: &State, problems: &BTreeSet<Problem>) -> Result<(), StateError> {
-        if self.problems.as_ref() == Some(problems) {
+    pub fn update_problems(&mut self, state: &State, problems: BTreeSet<Problem>) -> Result<(), StateError> {
+        if self.problems.as_ref() == Some(&problems) {
             return Ok(());
         }
         let path = Path::new(PROBLEMS);
-        let bytes = serde_json::to_vec_pretty(problems)
+        let bytes = serde_json::to_vec_pretty(&problems)
             .map_err(|error| StateError::corrupt(path, format!("the problems cannot be written: {error}")))?;
         state.write_output(path, &bytes)?;
-        self.problems = Some(problems.clone());
+        self.problems = Some(problems);
         Ok(())
     }
 
-    /// Says what changed and takes back what was said of objects that are gone.
-    /// Returns how many that were; what failed is tried again at the next call.
-    pub fn update(
-        &mut self,
-        state: &State,
-        statuses: &[ObjectStatus],
-        now: Timestamp,
-    ) -> Result<usize, StateError> {
-        let mut changed = 0;
-        let present: BTreeSet<&ObjectKey> = statuses.iter().map(|status| &status.key).collect();
-        let gone: Vec<ObjectKey> = self.said.keys().filter(|key| !present.contains(key)).cloned().collect();
-        for key in gone {
-            state.unsay(&key)?;
-            self.said.remove(&key);
-            changed += 1;
+    /// Says what became of an object, if it is anything else than before; whether it was.
+    pub fn say(&mut self, state: &State, status: &ObjectStatus, now: Timestamp) -> Result<bool, StateError> {
+        let before = self.said(&status.key);
+        if before.is_some_and(|said| said.digest == digest(&status.conditions)) {
+            return Ok(false);
         }
-        for status in statuses {
-            let before = self.said.get(&status.key);
-            if before.is_some_and(|said| said.digest == digest(&status.conditions)) {
-                continue;
-            }
-            let said = Said::of(status.source.generation, &status.conditions, |condition| {
-                let since = before.and_then(|said| said.since(condition.r#type, condition.status));
-                Some(since.unwrap_or(now))
-            });
-            state.say(&status.key, &Document::of(status, &said))?;
-            self.said.insert(status.key.clone(), Arc::new(said));
-            changed += 1;
+        let said = Said::of(status.source.generation, &status.conditions, |condition| {
+            let since = before.and_then(|said| said.since(condition.r#type, condition.status));
+            Some(since.unwrap_or(now))
+        });
+        state.say(&status.key, &Document::of(status, &said))?;
+        self.note(&status.key, Some(Arc::new(said)));
+        Ok(true)
+    }
+
+    /// Takes back what was said of an object that is gone.
+    pub fn unsay(&mut self, state: &State, key: &ObjectKey) -> Result<(), StateError> {
+        if self.said(key).is_some() {
+            state.unsay(key)?;
+            self.note(key, None);
         }
-        Ok(changed)
+        Ok(())
     }
 }
 
@@ -384,19 +418,24 @@ mod tests {
         let dir = tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         let mut ledger = Ledger::load(&state).unwrap();
-        assert_eq!(ledger.update(&state, &[status(1, Truth::True)], NOW).unwrap(), 1);
-        assert_eq!(ledger.update(&state, &[status(1, Truth::True)], NOW.plus(9)).unwrap(), 0);
+        assert!(ledger.say(&state, &status(1, Truth::True), NOW).unwrap());
+        assert!(!ledger.say(&state, &status(1, Truth::True), NOW.plus(9)).unwrap());
+        let accepted = (ObjectKind::VpnUser, ConditionType::Accepted, Truth::True);
+        assert_eq!(ledger.counts()[&accepted], 1);
         let text = std::fs::read_to_string(dir.path().join("status/vpnuser-dept-sbj-li.json")).unwrap();
         assert!(text.contains("\"lastTransitionTime\": \"2025-10-09T08:53:20Z\""), "{text}");
 
         let mut ledger = Ledger::load(&state).unwrap();
-        assert_eq!(ledger.update(&state, &[status(2, Truth::True)], NOW.plus(9)).unwrap(), 1);
+        assert!(ledger.say(&state, &status(2, Truth::True), NOW.plus(9)).unwrap());
         let text = std::fs::read_to_string(dir.path().join("status/vpnuser-dept-sbj-li.json")).unwrap();
         assert!(text.contains("\"observedGeneration\": 2") && text.contains("08:53:20Z"), "{text}");
-        assert_eq!(ledger.update(&state, &[status(2, Truth::False)], NOW.plus(9)).unwrap(), 1);
+        assert!(ledger.say(&state, &status(2, Truth::False), NOW.plus(9)).unwrap());
         let text = std::fs::read_to_string(dir.path().join("status/vpnuser-dept-sbj-li.json")).unwrap();
         assert!(text.contains("08:53:29Z"), "{text}");
-        assert_eq!(ledger.update(&state, &[], NOW).unwrap(), 1);
+        assert_eq!(ledger.counts()[&accepted], 0);
+        let key = status(2, Truth::True).key;
+        ledger.unsay(&state, &key).unwrap();
+        assert_eq!(ledger.of(key.tenant()).count(), 0);
         assert!(!dir.path().join("status/vpnuser-dept-sbj-li.json").exists());
     }
 

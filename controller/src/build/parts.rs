@@ -1,13 +1,13 @@
 //! What each object contributes: its newest form, else the last good one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use tidegate_core::{Code, Department, DepartmentCode, Source};
+use tidegate_core::{Code, DepartmentCode, Source};
 
 use super::DEPARTMENTS_MAX;
-use crate::form::{Form, Items, Refusal, namespace_of};
+use crate::form::{Form, Items, Refusal};
 use crate::last_good::{Good, KINDS, LastGood};
 use crate::objects::{ObjectKey, ObjectKind};
 
@@ -26,7 +26,11 @@ impl Part {
     /// What is in force, for kinds that need no compiling.
     #[must_use]
     pub fn in_force(&self) -> Option<&Form> {
-        self.newest.as_ref().or(self.kept.as_ref()).map(|(form, _)| &**form)
+        self.form_in_force().map(|form| &**form)
+    }
+
+    fn form_in_force(&self) -> Option<&Arc<Form>> {
+        self.newest.as_ref().or(self.kept.as_ref()).map(|(form, _)| form)
     }
 
     fn good_in_force(&self) -> Option<&Good> {
@@ -34,7 +38,7 @@ impl Part {
     }
 }
 
-/// The contributions of all objects.
+/// The contributions of a tenant's objects.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
     by_key: BTreeMap<ObjectKey, Part>,
@@ -96,29 +100,15 @@ impl Parts {
         self.by_key.iter().filter(move |(key, _)| key.kind == kind)
     }
 
-    /// The contributions of one kind in one department, by name.
-    pub fn of_department(
-        &self,
-        kind: ObjectKind,
-        code: &DepartmentCode,
-    ) -> impl Iterator<Item = (&ObjectKey, &Part)> {
-        let first = ObjectKey::new(kind, &namespace_of(code), "");
-        let namespace = first.namespace.clone();
-        self.by_key.range(first..).take_while(move |(key, _)| key.kind == kind && key.namespace == namespace)
-    }
-
-    /// The departments and their settings, by code.
-    pub fn departments(&self) -> impl Iterator<Item = (&DepartmentCode, &Department)> {
-        self.departments.iter().filter_map(|(code, key)| match self.by_key.get(key)?.in_force()? {
-            Form::Department(settings) => Some((code, &**settings)),
-            _ => None,
-        })
+    /// The form in force of the Department with this code.
+    #[must_use]
+    pub fn department(&self, code: &DepartmentCode) -> Option<&Arc<Form>> {
+        self.by_key.get(self.departments.get(code)?)?.form_in_force()
     }
 
     /// The codes of all departments.
-    #[must_use]
-    pub fn codes(&self) -> BTreeSet<DepartmentCode> {
-        self.departments.keys().cloned().collect()
+    pub fn codes(&self) -> impl Iterator<Item = &DepartmentCode> {
+        self.departments.keys()
     }
 
     /// Whether a department has this code.

@@ -1,54 +1,48 @@
 //! What is said about each object, all but `Propagated` and `Ready`.
 
-use std::collections::BTreeMap;
+use tidegate_core::{Account, AccountState, Code, DenyReason, Source, Timestamp};
 
-use tidegate_core::{Account, AccountState, Code, DenyReason, Timestamp};
-
-use super::Input;
+use super::Kept;
 use crate::form::Refusal;
 use crate::objects::{ObjectKey, ObjectKind};
-use crate::people::Person;
 use crate::rules::Ruling;
 use crate::status::{ConditionType, ObjectStatus, Truth};
 use crate::time::rfc3339;
 
-pub(super) fn statuses(
-    input: &Input<'_>,
-    refusals: &BTreeMap<ObjectKey, Refusal>,
-    rulings: &Ruling,
-) -> Vec<ObjectStatus> {
-    let people: BTreeMap<&ObjectKey, &Person> =
-        input.people.all().map(|(_, person)| (&person.key, person)).collect();
-    let status = |(key, item): (&ObjectKey, &crate::form::Item)| {
-        let mut status = ObjectStatus::new(key.clone(), item.source.clone());
-        let refusal = refusals.get(key).or_else(|| item.form.as_ref().err());
-        accepted(&mut status, refusal, in_force(input, rulings, key), input.settings.approvals_enforced);
-        match key.kind {
-            ObjectKind::VpnUser => {
-                if let Some(person) = people.get(key) {
-                    account(&mut status, &person.account, input.now);
-                }
+pub(super) fn status(
+    kept: &Kept,
+    key: &ObjectKey,
+    source: Source,
+    enforced: bool,
+    now: Timestamp,
+) -> ObjectStatus {
+    let mut status = ObjectStatus::new(key.clone(), source);
+    let refusal = kept.refusal(key);
+    accepted(&mut status, refusal, in_force(kept, key), enforced);
+    match key.kind {
+        ObjectKind::VpnUser => {
+            if let Some(person) = kept.people().of_object(key) {
+                account(&mut status, &person.account, now);
             }
-            ObjectKind::AccessPolicy | ObjectKind::ClusterAccessPolicy => {
-                compiled(&mut status, refusal, rulings, key);
-            }
-            ObjectKind::Department
-            | ObjectKind::Resource
-            | ObjectKind::VpnGateway
-            | ObjectKind::Recertification => {}
         }
-        status
-    };
-    input.items.iter().map(status).collect()
+        ObjectKind::AccessPolicy | ObjectKind::ClusterAccessPolicy => {
+            compiled(&mut status, refusal, kept.ruling(), key);
+        }
+        ObjectKind::Department
+        | ObjectKind::Resource
+        | ObjectKind::VpnGateway
+        | ObjectKind::Recertification => {}
+    }
+    status
 }
 
 /// The generation of the object that gateways are told, if any.
-fn in_force(input: &Input<'_>, rulings: &Ruling, key: &ObjectKey) -> Option<i64> {
+fn in_force(kept: &Kept, key: &ObjectKey) -> Option<i64> {
     match key.kind {
         ObjectKind::AccessPolicy | ObjectKind::ClusterAccessPolicy => {
-            rulings.last_good.get(key).map(|good| good.source.generation)
+            kept.ruling().last_good.get(key).map(|good| good.source.generation)
         }
-        _ => input.parts.generation_in_force(key),
+        _ => kept.parts().generation_in_force(key),
     }
 }
 
@@ -106,9 +100,9 @@ fn reason(denied: DenyReason) -> String {
     format!("{denied:?}")
 }
 
-fn compiled(status: &mut ObjectStatus, refusal: Option<&Refusal>, rulings: &Ruling, key: &ObjectKey) {
-    let in_force = rulings.last_good.get(key).map(|good| good.source.generation);
-    if let Some(problem) = rulings.refusals.get(key) {
+fn compiled(status: &mut ObjectStatus, refusal: Option<&Refusal>, ruling: &Ruling, key: &ObjectKey) {
+    let in_force = ruling.last_good.get(key).map(|good| good.source.generation);
+    if let Some(problem) = ruling.refusals.get(key) {
         let kept = in_force.map_or_else(
             || "nothing of it is in force".to_owned(),
             |generation| format!("generation {generation} stays in force"),
@@ -117,7 +111,7 @@ fn compiled(status: &mut ObjectStatus, refusal: Option<&Refusal>, rulings: &Ruli
     } else if refusal.is_some() {
         status.set(ConditionType::Compiled, Truth::False, "NotAccepted", "only accepted rules are compiled");
     } else {
-        status.set(ConditionType::Compiled, Truth::True, "Compiled", rulings.note(key));
+        status.set(ConditionType::Compiled, Truth::True, "Compiled", ruling.note(key));
     }
 }
 

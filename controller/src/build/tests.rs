@@ -1,19 +1,13 @@
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tidegate_core::policy::{Departments, Effect, Match, Mode, Policy, Rule, Target};
-use tidegate_core::{
-    AccountState, Approval, Contact, DenyReason, Endpoint, Hotline, LoginRules, Person, PolicyState,
-    SessionRules, Source, UpstreamScheme, UpstreamTls, Web,
-};
+use tidegate_core::{Account, AccountState, DenyReason, PolicyState};
+use tidegate_store::Change;
 
 use super::*;
-use crate::form::{Item, Rules, User};
-use crate::identity::{Register, Sighting};
-use crate::last_good::LastGood;
-use crate::people::{self, people};
-use crate::publish::losses;
-use crate::state::State;
+use crate::intake::{ConfigMaps, Found};
 use crate::status::{ConditionType, Truth};
+
+mod random;
 
 const NOW: Timestamp = Timestamp(1_760_000_000);
 const DAY: i64 = 86_400;
@@ -22,129 +16,83 @@ const DAY: i64 = 86_400;
 struct World {
     _dir: TempDir,
     state: State,
-    register: Register,
-    vault: Vault,
-    last_good: LastGood,
-    compiler: Compiler,
+    builder: Builder,
     published: Published,
-    /// What is written: spec and form by object.
-    written: BTreeMap<ObjectKey, (Value, Result<Form, Refusal>)>,
-    /// Every form by its spec, to read kept ones again.
-    meanings: Vec<(Value, Form)>,
+    written: BTreeMap<ObjectKey, Value>,
+}
+
+/// What a round gave.
+struct Built {
+    platform: Arc<Platform>,
+    departments: BTreeMap<DepartmentCode, Arc<Department>>,
+    statuses: BTreeMap<ObjectKey, ObjectStatus>,
+    compile_problems: usize,
 }
 
 impl World {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
-        let (vault, _) = Vault::load(&state).unwrap();
-        let (last_good, _) = LastGood::load(&state).unwrap();
-        let mut world = Self {
-            _dir: dir,
-            state,
-            register: Register::default(),
-            vault,
-            last_good,
-            compiler: Compiler::default(),
-            published: Published::default(),
-            written: BTreeMap::new(),
-            meanings: Vec::new(),
-        };
-        world.write(department_key(), json!({"code": "sbj"}), Form::Department(Box::new(department())));
-        world.write(user_key("li"), json!({"li": 1}), Form::VpnUser(Box::new(user("li"))));
-        world.write(resource_key(), json!({"port": 80}), Form::Resource(Box::new(resource(80))));
-        world.write(policy_key("all"), json!({"all": 1}), allow("all", None));
-        world
-    }
-
-    fn write(&mut self, key: ObjectKey, spec: Value, form: Form) {
-        self.meanings.push((spec.clone(), form.clone()));
-        self.written.insert(key, (spec, Ok(form)));
-    }
-
-    fn damage(&mut self, key: &ObjectKey) {
-        let refusal = Refusal::new(Code::SchemaViolation, "spec: broken");
-        self.written.insert(key.clone(), (json!({"broken": true}), Err(refusal)));
-    }
-
-    fn items(&mut self, now: Timestamp) -> Items {
-        let seen: Vec<_> = self
-            .written
-            .iter()
-            .map(|(key, (spec, form))| Sighting {
-                key,
-                spec: Some((spec, crate::identity::digest_of(spec))),
-                valid: form.is_ok(),
-                identity: None,
-            })
-            .collect();
-        self.register.observe(seen, now).unwrap();
-        self.written
-            .iter()
-            .map(|(key, (spec, form))| {
-                let source = self.register.source(key).unwrap();
-                let form = form.clone().map(|form| Arc::new(with_source(form, &source)));
-                (key.clone(), Item { source, spec: Arc::new(spec.clone()), violations: Vec::new(), form })
-            })
-            .collect()
-    }
-
-    /// A round without its store: what was lost first, then what was built.
-    fn round(&mut self, now: Timestamp) -> (Option<tidegate_store::Publication>, Built) {
-        let items = self.items(now);
-        let meanings = self.meanings.clone();
-        let parts = parts(&items, &self.last_good, |_, source, spec| {
-            let known = meanings.iter().find(|(known, _)| known == spec);
-            known.map(|(_, form)| with_source(form.clone(), source)).ok_or(Refusal::new(Code::NotYaml, ""))
-        });
-        let people = people(&items, &parts.codes(), &self.register);
-        people::observe(&people, &parts, &mut self.vault, &self.state, now);
-        let lost =
-            losses(&self.published, &parts.codes(), &existing_resources(&items), &people, &self.vault, now);
-        assert!(self.vault.save(&self.state).is_empty());
         let settings = Settings {
             title: Localized::default(),
             zone: Zone::utc(),
             not_before: Timestamp(0),
             approvals_enforced: false,
         };
-        let input = Input {
-            items: &items,
-            parts: &parts,
-            people: &people,
-            vault: &self.vault,
-            published: &self.published,
-            settings: &settings,
-            now,
+        let (builder, _) = Builder::load(&state, settings).unwrap();
+        let published = Published::default();
+        let mut world = Self { _dir: dir, state, builder, published, written: BTreeMap::new() };
+        world.write(department_key(), department("社保局"));
+        world.write(user_key("li"), user());
+        world.write(resource_key(), resource(80));
+        world.write(policy_key("all"), allow(None));
+        world
+    }
+
+    fn write(&mut self, key: ObjectKey, spec: Value) {
+        self.written.insert(key, spec);
+    }
+
+    fn damage(&mut self, key: &ObjectKey) {
+        self.written.insert(key.clone(), json!({"broken": true}));
+    }
+
+    fn reading(&self) -> Reading {
+        let found = self.written.iter().map(|(key, spec)| {
+            let mut metadata = json!({"name": &*key.name});
+            if key.kind.namespaced() {
+                metadata["namespace"] = json!(&*key.namespace);
+            }
+            let value = json!({"apiVersion": tidegate_crd::API_VERSION, "kind": key.kind.as_str(),
+                "metadata": metadata, "spec": spec});
+            (key.clone(), Found::of(value))
+        });
+        Reading::of(found, ConfigMaps::new())
+    }
+
+    /// A round without its store: what was lost first, then what was built.
+    fn round(&mut self, now: Timestamp) -> (Option<Publication>, Built) {
+        self.builder.take(&self.reading(), &self.state, now).unwrap();
+        let lost = self.builder.losses(&self.published, now);
+        assert!(self.builder.save(&self.state).unwrap().is_empty());
+        self.builder.build(&self.published, &self.state).unwrap();
+        self.published.platform = self.builder.platform();
+        self.published.departments = self.builder.departments();
+        self.builder.done(&self.published);
+        self.builder.forget_gone(&self.state).unwrap();
+        let status = |key: &ObjectKey| Some((key.clone(), self.builder.status(key, now)?));
+        let built = Built {
+            platform: self.builder.platform().unwrap(),
+            departments: self.builder.departments(),
+            statuses: self.written.keys().filter_map(status).collect(),
+            compile_problems: self.builder.tenants().map(|(_, kept)| kept.compile_problems()).sum(),
         };
-        let built = build(&input, &mut self.compiler);
-        self.last_good.replace(built.last_good.clone());
-        self.last_good.save(&self.state).unwrap();
-        self.published.platform = Some(Arc::clone(&built.platform));
-        self.published.departments = built.departments.clone();
         (lost, built)
     }
 
     fn built(&mut self) -> Built {
         self.round(NOW).1
     }
-}
-
-fn with_source(form: Form, source: &Source) -> Form {
-    let source = source.clone();
-    match form {
-        Form::Department(settings) => Form::Department(Box::new(Department { source, ..*settings })),
-        Form::Resource(resource) => Form::Resource(Box::new(Resource { source, ..*resource })),
-        Form::VpnUser(user) => {
-            let account = Account { source, ..user.account.clone() };
-            Form::VpnUser(Box::new(User { account, ..*user }))
-        }
-        other => other,
-    }
-}
-
-fn source() -> Source {
-    Source { uid: "none".parse().unwrap(), generation: 0 }
 }
 
 fn code() -> DepartmentCode {
@@ -167,88 +115,38 @@ fn policy_key(name: &str) -> ObjectKey {
     ObjectKey::new(ObjectKind::AccessPolicy, "dept-sbj", name)
 }
 
-fn department() -> Department {
-    Department {
-        source: source(),
-        generation: tidegate_core::Generation::default(),
-        code: code(),
-        title: Localized { zh_cn: Some("社保局".into()), en: None },
-        notice: Localized::default(),
-        hotline: Hotline::default(),
-        zone: Zone::utc(),
-        networks: vec!["10.20.0.0/16".parse().unwrap()],
-        resolvers: Vec::new(),
-        login: LoginRules { password_max_age_days: 0 },
-        session: SessionRules::default(),
-        accounts: Default::default(),
-        resources: BTreeMap::new(),
-        policy: PolicyState::Absent,
-    }
+fn department(name: &str) -> Value {
+    json!({"code": "sbj", "names": {"zh-CN": name}, "networks": ["10.20.0.0/16"], "timeZone": "Asia/Shanghai"})
 }
 
-fn user(name: &str) -> User {
-    User {
-        account: Account {
-            source: source(),
-            name: name.parse().unwrap(),
-            person: Person {
-                display_name: "李强".into(),
-                unit: "窗口".into(),
-                groups: vec!["sbj/staff".parse().unwrap()],
-                attributes: BTreeMap::new(),
-            },
-            state: AccountState::Active,
-            approval: Some(Approval { by: "zhang".into(), until: NOW.plus(300 * DAY) }),
-            review: None,
-            valid_from: None,
-            valid_until: None,
-            credential: None,
-        },
-        requested_by: "wang".into(),
-        kubernetes_user: Some("li@example.org".into()),
-        session_generation: 0,
-        reissue: 0,
-    }
+fn user() -> Value {
+    json!({
+        "request": {"person": "李强", "unit": "窗口", "groups": ["sbj/staff"], "kubernetesUser": "li@example.org"},
+        "requestedBy": "wang",
+        "approval": {"by": "zhang", "until": crate::time::rfc3339(NOW.plus(300 * DAY))},
+    })
 }
 
-fn resource(port: u16) -> Resource {
-    Resource {
-        source: source(),
-        name: "fees".parse().unwrap(),
-        title: Localized::default(),
-        description: Localized::default(),
-        category: Localized::default(),
-        icon: "generic".into(),
-        contact: Contact::default(),
-        labels: BTreeMap::new(),
-        visible: true,
-        endpoint: Endpoint::Web(Web {
-            scheme: UpstreamScheme::Http,
-            host: "10.20.1.1".into(),
-            port,
-            start_path: "/".into(),
-            tls: UpstreamTls::default(),
-        }),
-    }
+fn with(mut spec: Value, pointer: &str, value: Value) -> Value {
+    let (parent, field) = pointer.rsplit_once('/').unwrap();
+    spec.pointer_mut(parent).unwrap()[field] = value;
+    spec
 }
 
-fn allow(name: &str, when: Option<&str>) -> Form {
-    Form::AccessPolicy(Rules::Written(Policy {
-        name: name.into(),
-        target: Target::Resources { names: Vec::new(), match_labels: BTreeMap::new() },
-        mode: Mode::Enforce,
-        rules: vec![Rule {
-            name: "rule".into(),
-            effect: Effect::Allow,
-            matches: Match { departments: Departments::Own, ..Match::default() },
-            when: when.map(Into::into),
-        }],
-    }))
+fn resource(port: u16) -> Value {
+    json!({"names": {"en": "Fees"}, "web": {"url": format!("http://10.20.1.1:{port}/")}})
+}
+
+fn allow(when: Option<&str>) -> Value {
+    let mut rule = json!({"name": "rule", "effect": "Allow"});
+    if let Some(when) = when {
+        rule["when"] = json!(when);
+    }
+    json!({"target": {"resources": {}}, "rules": [rule]})
 }
 
 fn condition(built: &Built, key: &ObjectKey, r#type: ConditionType) -> (Truth, String) {
-    let status = built.statuses.iter().find(|status| status.key == *key).unwrap();
-    let condition = status.get(r#type).unwrap();
+    let condition = built.statuses[key].get(r#type).unwrap();
     (condition.status, condition.reason.clone())
 }
 
@@ -265,7 +163,7 @@ fn the_same_objects_give_the_same_snapshot() {
     assert_eq!(first.departments, second.departments);
     assert!(Arc::ptr_eq(&first.departments[&code()], &second.departments[&code()]), "equal parts are shared");
     assert_eq!(first.statuses, second.statuses);
-    assert!(first.refusals.is_empty());
+    assert!(first.statuses.values().all(|status| status.is(ConditionType::Accepted)));
     assert!(matches!(first.departments[&code()].policy, PolicyState::Module(_)));
 }
 
@@ -279,7 +177,7 @@ fn a_broken_resource_keeps_its_last_good_form_and_a_new_one_is_absent() {
     assert_eq!((resource.upstream().1, resource.source.generation), (80, 1));
     assert_eq!(condition(&built, &resource_key(), ConditionType::Accepted).0, Truth::False);
 
-    world.write(resource_key(), json!({"port": 81}), Form::Resource(Box::new(self::resource(81))));
+    world.write(resource_key(), self::resource(81));
     let built = world.built();
     assert_eq!(built.departments[&code()].resources["fees"].upstream().1, 81);
 
@@ -287,7 +185,7 @@ fn a_broken_resource_keeps_its_last_good_form_and_a_new_one_is_absent() {
     world.damage(&other);
     let built = world.built();
     assert_eq!(built.departments[&code()].resources.len(), 1);
-    assert_eq!(condition(&built, &other, ConditionType::Accepted), (Truth::False, "SchemaViolation".into()));
+    assert_eq!(condition(&built, &other, ConditionType::Accepted), (Truth::False, "UnknownField".into()));
 }
 
 #[test]
@@ -303,7 +201,7 @@ fn a_broken_department_keeps_its_settings_and_its_people() {
 #[test]
 fn a_broken_account_is_denied_and_its_neighbours_are_not() {
     let mut world = World::new();
-    world.write(user_key("wu"), json!({"wu": 1}), Form::VpnUser(Box::new(user("wu"))));
+    world.write(user_key("wu"), user());
     let before = world.built();
     world.damage(&user_key("li"));
     let (lost, built) = world.round(NOW);
@@ -316,9 +214,9 @@ fn a_broken_account_is_denied_and_its_neighbours_are_not() {
 #[test]
 fn a_refused_rule_keeps_the_policy_that_was_in_force_and_its_neighbours() {
     let mut world = World::new();
-    world.write(policy_key("other"), json!({"other": 1}), allow("other", None));
+    world.write(policy_key("other"), allow(None));
     let before = world.built();
-    world.write(policy_key("all"), json!({"all": 2}), allow("all", Some("user.unit = 'x' +")));
+    world.write(policy_key("all"), allow(Some("user.unit = 'x' +")));
     let built = world.built();
     assert_eq!(built.departments[&code()].policy, before.departments[&code()].policy);
     let (truth, reason) = condition(&built, &policy_key("all"), ConditionType::Compiled);
@@ -327,7 +225,7 @@ fn a_refused_rule_keeps_the_policy_that_was_in_force_and_its_neighbours() {
     assert_eq!(built.compile_problems, 1);
 
     // A new policy that is refused has no form to fall back to.
-    world.write(policy_key("new"), json!({"new": 1}), allow("new", Some("user.unit = 'x' +")));
+    world.write(policy_key("new"), allow(Some("user.unit = 'x' +")));
     let built = world.built();
     assert_eq!(built.departments[&code()].policy, before.departments[&code()].policy);
     assert_eq!(built.compile_problems, 2);
@@ -336,7 +234,8 @@ fn a_refused_rule_keeps_the_policy_that_was_in_force_and_its_neighbours() {
 #[test]
 fn a_custom_module_is_an_object_but_not_in_force() {
     let mut world = World::new();
-    world.write(policy_key("own"), json!({"own": 1}), Form::AccessPolicy(Rules::Module));
+    let module = json!({"configMap": {"name": "own", "key": "module.wasm"}, "digest": format!("sha256:{}", "0".repeat(64))});
+    world.write(policy_key("own"), json!({"target": {"resources": {}}, "module": module}));
     let built = world.built();
     let compiled = condition(&built, &policy_key("own"), ConditionType::Compiled);
     assert_eq!(compiled, (Truth::False, "UnsupportedClass".into()));
@@ -347,9 +246,7 @@ fn a_custom_module_is_an_object_but_not_in_force() {
 fn approver_requester_and_subject_are_three_people() {
     for (by, valid) in [("zhang", true), ("wang", false), ("li@example.org", false)] {
         let mut world = World::new();
-        let mut written = user("li");
-        written.account.approval = Some(Approval { by: by.into(), until: NOW.plus(DAY) });
-        world.write(user_key("li"), json!({ "by": by }), Form::VpnUser(Box::new(written)));
+        world.write(user_key("li"), with(user(), "/approval/by", json!(by)));
         let built = world.built();
         assert_eq!(account(&built, "li").approval.is_some(), valid, "{by}");
         let accepted = condition(&built, &user_key("li"), ConditionType::Accepted);
@@ -360,13 +257,11 @@ fn approver_requester_and_subject_are_three_people() {
 #[test]
 fn who_left_does_not_come_back() {
     let mut world = World::new();
-    let mut left = user("li");
-    left.account.state = AccountState::Left;
-    world.write(user_key("li"), json!({"state": "Left"}), Form::VpnUser(Box::new(left)));
+    world.write(user_key("li"), with(user(), "/state", json!("Left")));
     world.built();
     world.written.remove(&user_key("li"));
     world.built();
-    world.write(user_key("li"), json!({"state": "Active"}), Form::VpnUser(Box::new(user("li"))));
+    world.write(user_key("li"), with(user(), "/state", json!("Active")));
     let built = world.built();
     assert_eq!(account(&built, "li").state, AccountState::Left);
     assert_eq!(condition(&built, &user_key("li"), ConditionType::Accepted).1, "AccountLeftFinal");
@@ -375,25 +270,22 @@ fn who_left_does_not_come_back() {
 #[test]
 fn losses_come_first_and_gains_do_not() {
     let mut world = World::new();
-    world.write(user_key("wu"), json!({"wu": 1}), Form::VpnUser(Box::new(user("wu"))));
-    let mut suspended = user("su");
-    suspended.account.state = AccountState::Suspended;
-    world.write(user_key("su"), json!({"su": 1}), Form::VpnUser(Box::new(suspended.clone())));
+    world.write(user_key("wu"), user());
+    let suspended = || with(user(), "/state", json!("Suspended"));
+    world.write(user_key("su"), suspended());
     let before = world.built();
 
     // One is suspended, one vanishes, one comes back, one is new, a resource goes, a rule changes.
-    let mut li = user("li");
-    li.account.state = AccountState::Suspended;
-    world.write(user_key("li"), json!({"li": 2}), Form::VpnUser(Box::new(li)));
+    world.write(user_key("li"), suspended());
     world.written.remove(&user_key("wu"));
-    world.write(user_key("su"), json!({"su": 2}), Form::VpnUser(Box::new(user("su"))));
-    world.write(user_key("xu"), json!({"xu": 1}), Form::VpnUser(Box::new(user("xu"))));
+    world.write(user_key("su"), user());
+    world.write(user_key("xu"), user());
     world.written.remove(&resource_key());
-    world.write(policy_key("all"), json!({"all": 2}), allow("all", Some("user.unit == 'x'")));
+    world.write(policy_key("all"), allow(Some("user.unit == 'x'")));
     let (lost, built) = world.round(NOW.plus(1));
 
     let lost = lost.unwrap();
-    let [tidegate_store::Change::Put(reduced)] = lost.departments.as_slice() else { panic!("{lost:?}") };
+    let [Change::Put(reduced)] = lost.departments.as_slice() else { panic!("{lost:?}") };
     assert_eq!(reduced.accounts["li"].standing(NOW).denied, Some(DenyReason::AccountSuspended));
     let epoch = |account: &Account| account.credential.as_ref().unwrap().epoch;
     assert!(epoch(&reduced.accounts["li"]) > epoch(&account(&before, "li")));
@@ -416,13 +308,13 @@ fn a_department_that_vanishes_takes_its_people_and_their_epochs_with_it() {
     let before = account(&world.built(), "li").credential.clone().unwrap();
     world.written.remove(&department_key());
     let (lost, built) = world.round(NOW);
-    assert!(matches!(lost.unwrap().departments.as_slice(), [tidegate_store::Change::Remove(_)]));
+    assert!(matches!(lost.unwrap().departments.as_slice(), [Change::Remove(_)]));
     assert!(built.departments.is_empty());
     let accepted = condition(&built, &user_key("li"), ConditionType::Accepted);
     assert_eq!(accepted, (Truth::False, "DepartmentMissing".into()));
     assert_eq!(condition(&built, &resource_key(), ConditionType::Accepted).1, "DepartmentMissing");
 
-    world.write(department_key(), json!({"code": "sbj"}), Form::Department(Box::new(department())));
+    world.write(department_key(), department("新"));
     let after = account(&world.built(), "li").credential.clone().unwrap();
     assert!(after.epoch > before.epoch);
 }
@@ -431,7 +323,7 @@ fn a_department_that_vanishes_takes_its_people_and_their_epochs_with_it() {
 fn a_code_belongs_to_one_department() {
     let mut world = World::new();
     let twin = ObjectKey::new(ObjectKind::Department, "", "twin");
-    world.write(twin.clone(), json!({"code": "sbj", "twin": 1}), Form::Department(Box::new(department())));
+    world.write(twin.clone(), department("双"));
     let built = world.built();
     assert_eq!(built.departments.len(), 1);
     assert_eq!(condition(&built, &twin, ConditionType::Accepted).0, Truth::False);
@@ -441,24 +333,22 @@ fn a_code_belongs_to_one_department() {
 #[test]
 fn dates_flip_conditions_and_raise_epochs() {
     let mut world = World::new();
-    let mut short = user("li");
-    short.account.valid_until = Some(NOW.plus(DAY));
-    world.write(user_key("li"), json!({"short": 1}), Form::VpnUser(Box::new(short)));
+    let until = json!(crate::time::rfc3339(NOW.plus(DAY)));
+    world.write(user_key("li"), with(user(), "/request/validUntil", until));
     let before = world.built();
     let (_, after) = world.round(NOW.plus(DAY));
     let epoch = |built: &Built| account(built, "li").credential.as_ref().unwrap().epoch;
     assert_eq!(epoch(&after), epoch(&before) + 1);
-    let status = after.statuses.iter().find(|status| status.key == user_key("li")).unwrap();
-    assert_eq!(status.says_no.as_ref().unwrap().0, "AccountExpired");
+    assert_eq!(after.statuses[&user_key("li")].says_no.as_ref().unwrap().0, "AccountExpired");
 }
 
 #[test]
 fn objects_in_no_departments_namespace_are_refused() {
     let mut world = World::new();
     let stray = ObjectKey::new(ObjectKind::Resource, "default", "x");
-    world.write(stray.clone(), json!({"x": 1}), Form::Resource(Box::new(resource(80))));
+    world.write(stray.clone(), resource(80));
     let unknown = ObjectKey::new(ObjectKind::VpnUser, "kube-system", "y");
-    world.write(unknown.clone(), json!({"y": 1}), Form::VpnUser(Box::new(user("y"))));
+    world.write(unknown.clone(), user());
     let built = world.built();
     assert_eq!(condition(&built, &stray, ConditionType::Accepted).1, "WrongNamespace");
     assert_eq!(condition(&built, &unknown, ConditionType::Accepted).1, "WrongNamespace");

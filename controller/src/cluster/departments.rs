@@ -20,7 +20,7 @@ use tidegate_crd::types::Roles;
 use super::apply::params;
 use super::call::{CallError, call};
 use super::{FIELD_MANAGER, labels};
-use crate::intake::Reading;
+use crate::intake::Objects;
 use crate::objects::ObjectKind;
 
 /// Objects of one page of a list.
@@ -43,14 +43,15 @@ pub struct Account {
     pub name: String,
 }
 
-/// The roles of every Department of a reading, by code.
+/// The roles of every Department among the platform's objects, by code.
 #[must_use]
-pub fn roles(reading: &Reading) -> BTreeMap<String, Roles> {
-    let departments = reading.found.iter().filter(|(key, _)| key.kind == ObjectKind::Department);
-    departments
-        .filter(|(_, found)| found.value.pointer("/metadata/deletionTimestamp").is_none())
+pub fn roles(platform: &Objects) -> BTreeMap<String, Roles> {
+    platform
+        .iter()
+        .filter(|(key, _)| key.kind == ObjectKind::Department)
         .map(|(key, found)| {
-            let roles = found.value.pointer("/spec/roles").cloned().unwrap_or_default();
+            let value = found.written.value(key);
+            let roles = value.pointer("/spec/roles").cloned().unwrap_or_default();
             // What does not parse gives nobody a right.
             (key.name.to_string(), serde_json::from_value(roles).unwrap_or_default())
         })

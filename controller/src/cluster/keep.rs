@@ -261,6 +261,11 @@ impl Keep {
         self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many objects can be spoken of now.
+    pub(crate) fn room(&self) -> usize {
+        self.patches.room()
+    }
+
     /// Conditions are written in due course.
     pub(crate) fn say(&self, key: &ObjectKey, status: &Document) {
         self.patches.push(status::target(key), status::body(key, status));

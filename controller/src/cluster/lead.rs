@@ -26,7 +26,7 @@ use super::settings::Settings;
 use super::term::{self, Term};
 use crate::admin::Pools;
 use crate::fleet::Fleet;
-use crate::intake::Reading;
+use crate::intake::{self, Found, Reading};
 use crate::metrics::Metrics;
 use crate::objects::ObjectKind;
 
@@ -151,7 +151,8 @@ impl Leader {
             Gateways::new(self.client.clone(), self.namespace.clone(), Arc::clone(&self.settings));
         let mut told = None;
         loop {
-            let known = pools_of(&readings.borrow_and_update());
+            let platform = readings.borrow_and_update().platform();
+            let known = pools_of(&platform);
             let observed = Observed { sessions: shared.sessions.load(Ordering::Relaxed) };
             let pause = match gateways.round(observed).await {
                 Ok(prepared) => {
@@ -177,8 +178,9 @@ impl Leader {
             };
             // Only a change of a VpnGateway is a reason to look earlier.
             let changed = async {
-                while readings.changed().await.is_ok() {
-                    if pools_of(&readings.borrow_and_update()) != known {
+                let mut platform = platform;
+                while another(&mut readings, &mut platform).await {
+                    if pools_of(&platform) != known {
                         return;
                     }
                 }
@@ -193,7 +195,8 @@ impl Leader {
             Account { namespace: self.namespace.clone(), name: self.settings.service_account.clone() };
         let mut told = None;
         loop {
-            let roles = departments::roles(&readings.borrow_and_update());
+            let platform = readings.borrow_and_update().platform();
+            let roles = departments::roles(&platform);
             let pause = match departments::keep(&self.client, &roles, &account).await {
                 Ok(()) => {
                     told = None;
@@ -206,8 +209,9 @@ impl Leader {
                 }
             };
             let changed = async {
-                while readings.changed().await.is_ok() {
-                    if departments::roles(&readings.borrow_and_update()) != roles {
+                let mut platform = platform;
+                while another(&mut readings, &mut platform).await {
+                    if departments::roles(&platform) != roles {
                         return;
                     }
                 }
@@ -298,12 +302,24 @@ impl Leader {
     }
 }
 
-/// The VpnGateways of a reading, as far as a change of them matters.
-fn pools_of(reading: &Reading) -> Vec<(String, serde_json::Value)> {
-    let gateways = reading.found.iter().filter(|(key, _)| key.kind == ObjectKind::VpnGateway);
-    gateways
-        .map(|(key, found)| (key.to_string(), found.value.get("spec").cloned().unwrap_or_default()))
-        .collect()
+/// The VpnGateways among the platform's objects, as far as a change of them matters.
+fn pools_of(platform: &intake::Objects) -> Vec<(String, serde_json::Value)> {
+    let gateways = platform.iter().filter(|(key, _)| key.kind == ObjectKind::VpnGateway);
+    let spec = |key, found: &Found| found.written.value(key).get("spec").cloned().unwrap_or_default();
+    gateways.map(|(key, found)| (key.to_string(), spec(key, found))).collect()
+}
+
+/// Waits until a reading has other objects of the platform than `platform`, which they are then; false when no
+/// reading comes any more.
+async fn another(readings: &mut watch::Receiver<Arc<Reading>>, platform: &mut Arc<intake::Objects>) -> bool {
+    while readings.changed().await.is_ok() {
+        let now = readings.borrow_and_update().platform();
+        if !Arc::ptr_eq(&now, platform) {
+            *platform = now;
+            return true;
+        }
+    }
+    false
 }
 
 /// Tells a failure once, however often it is met before it changes.

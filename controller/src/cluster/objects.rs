@@ -46,9 +46,6 @@ const TROUBLE: Duration = Duration::from_secs(12);
 /// Events that wait to be taken up.
 const EVENTS_MAX: usize = 1_024;
 
-/// Changes made together count together.
-const TOGETHER: Duration = Duration::from_millis(2);
-
 /// The objects being watched, until this is dropped.
 #[derive(Debug)]
 pub struct Objects {
@@ -93,7 +90,8 @@ pub async fn watch(client: Client, namespace: &str, health: Arc<Health>) -> Obje
     let (events, mut received) = mpsc::channel(EVENTS_MAX);
     let mut worker = JoinSet::new();
     for source in Source::all() {
-        worker.spawn(follow(client.clone(), source, events.clone(), Arc::clone(&health)));
+        let namespace = namespace.to_owned();
+        worker.spawn(follow(client.clone(), source, namespace, events.clone(), Arc::clone(&health)));
     }
     drop(events);
     let mut inventory = Inventory::new(namespace);
@@ -109,7 +107,7 @@ pub async fn watch(client: Client, namespace: &str, health: Arc<Health>) -> Obje
     worker.spawn(async move {
         while let Some((source, event)) = received.recv().await {
             inventory.take(source, event);
-            tokio::time::sleep(TOGETHER).await;
+            // What came meanwhile counts together; nothing waits for more.
             while let Ok((source, event)) = received.try_recv() {
                 inventory.take(source, event);
             }
@@ -124,6 +122,7 @@ pub async fn watch(client: Client, namespace: &str, health: Arc<Health>) -> Obje
 async fn follow(
     client: Client,
     source: Source,
+    home: String,
     events: mpsc::Sender<(Source, Event<Raw>)>,
     health: Arc<Health>,
 ) {
@@ -132,7 +131,11 @@ async fn follow(
         Source::ConfigMaps => ("ConfigMaps", api(client, &ApiResource::erase::<ConfigMap>(&()))),
         Source::Namespaces => ("Namespaces", api(client, &ApiResource::erase::<Namespace>(&()))),
     };
-    let config = watcher::Config::default().page_size(PAGE).timeout(WATCH_S);
+    let mut config = watcher::Config::default().page_size(PAGE).timeout(WATCH_S);
+    if source == Source::ConfigMaps {
+        // Our own are large, change with every account, and are read elsewhere.
+        config = config.fields(&format!("metadata.namespace!={home}"));
+    }
     let mut stream = pin!(watcher::watcher(api, config));
     let mut rest = REWATCH_FIRST;
     while let Some(event) = stream.next().await {

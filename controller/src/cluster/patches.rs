@@ -24,6 +24,9 @@ use crate::objects::{ObjectKey, ObjectKind};
 /// Applies under way at once.
 const AT_ONCE: usize = 16;
 
+/// Objects that wait at once; whoever has more to say is told that there is no room.
+const WAITING_MAX: usize = 1_024;
+
 /// When there was no answer, the next attempt comes this much later.
 const UNANSWERED: Duration = Duration::from_secs(1);
 
@@ -103,6 +106,12 @@ impl Patches {
         }
         drop(waiting);
         self.line.longer.notify_one();
+    }
+
+    /// For how many more objects there is room.
+    pub(super) fn room(&self) -> usize {
+        // Each may have two aspects.
+        WAITING_MAX.saturating_sub(self.line.lock().bodies.len().div_ceil(2))
     }
 
     /// Applies nothing about it any more.

@@ -4,6 +4,7 @@
 //! nothing but the metadata, and one odd object never stops the others.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::serde::{Deserialize, Deserializer};
@@ -11,35 +12,80 @@ use kube_client::Resource;
 use kube_client::api::ApiResource;
 use kube_client::core::DynamicResourceScope;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
-/// An object and its metadata.
-#[derive(Clone, Debug)]
+/// An object and what is needed of its metadata; the rest as it came.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Raw {
     metadata: ObjectMeta,
-    pub(super) value: Value,
+    pub(super) deleting: bool,
+    pub(super) api_version: Option<Box<RawValue>>,
+    pub(super) spec: Option<Box<RawValue>>,
+    pub(super) status: Option<Box<RawValue>>,
+    pub(super) data: Option<Box<RawValue>>,
+}
+
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Fields {
+    api_version: Option<Box<RawValue>>,
+    metadata: Option<Box<RawValue>>,
+    spec: Option<Box<RawValue>>,
+    status: Option<Box<RawValue>>,
+    data: Option<Box<RawValue>>,
+}
+
+/// Half of most objects is who wrote which field: that is not even read.
+#[derive(Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    resource_version: Option<String>,
+    generation: Option<i64>,
+    deletion_timestamp: Option<Value>,
+    finalizers: Option<Vec<String>>,
+    labels: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(deserializer)?;
-        // Half of every object is who wrote which field.
-        if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.remove("managedFields");
-        }
-        Ok(Self { metadata: metadata(&value), value })
+        let whole: Box<RawValue> = Deserialize::deserialize(deserializer)?;
+        let fields: Fields = serde_json::from_str(whole.get()).unwrap_or_default();
+        let metadata = fields.metadata.as_deref().map(|text| metadata(text.get())).unwrap_or_default();
+        Ok(Self {
+            deleting: metadata.deletion_timestamp.is_some(),
+            metadata: ObjectMeta {
+                name: metadata.name,
+                namespace: metadata.namespace,
+                uid: metadata.uid,
+                resource_version: metadata.resource_version,
+                generation: metadata.generation,
+                finalizers: metadata.finalizers,
+                labels: metadata.labels,
+                annotations: metadata.annotations,
+                ..ObjectMeta::default()
+            },
+            api_version: fields.api_version,
+            spec: fields.spec,
+            status: fields.status,
+            data: fields.data,
+        })
     }
 }
 
-fn metadata(value: &Value) -> ObjectMeta {
-    let Some(metadata) = value.get("metadata") else { return ObjectMeta::default() };
-    ObjectMeta::deserialize(metadata).unwrap_or_else(|_| {
-        let text = |field: &str| metadata.get(field).and_then(Value::as_str).map(str::to_owned);
-        ObjectMeta {
+fn metadata(text: &str) -> Metadata {
+    serde_json::from_str(text).unwrap_or_else(|_| {
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        let text = |field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
+        Metadata {
             name: text("name"),
             namespace: text("namespace"),
             uid: text("uid"),
             resource_version: text("resourceVersion"),
-            ..ObjectMeta::default()
+            ..Metadata::default()
         }
     })
 }
@@ -89,7 +135,7 @@ mod tests {
         let raw = Raw::deserialize(odd).unwrap();
         assert_eq!(raw.metadata.name.as_deref(), Some("li"));
         assert_eq!(raw.metadata.uid.as_deref(), Some("u-1"));
-        assert_eq!(raw.value["metadata"].get("managedFields"), None);
+        assert_eq!(raw.spec.unwrap().get(), "[1,2]");
         assert!(Raw::deserialize(json!(7)).is_ok());
     }
 }

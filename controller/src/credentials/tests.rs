@@ -166,15 +166,15 @@ fn standing_given_back_is_told_only_when_stored() {
     let state = State::open(dir.path()).unwrap();
     let (mut vault, problems) = Vault::load(&state).unwrap();
     assert!(problems.is_empty());
-    vault.observe(&state, &account(), &uid(), &seen(true));
+    vault.observe(&state, &account().department, &uid(), &seen(true));
     assert!(vault.published(&uid()).is_none());
     assert!(vault.save(&state).is_empty());
     let first = vault.published(&uid()).unwrap();
 
-    vault.observe(&state, &account(), &uid(), &seen(false));
+    vault.observe(&state, &account().department, &uid(), &seen(false));
     let lost = vault.published(&uid()).unwrap();
     assert!(lost.epoch > first.epoch, "a loss is told at once");
-    vault.observe(&state, &account(), &uid(), &seen(true));
+    vault.observe(&state, &account().department, &uid(), &seen(true));
     assert!(vault.published(&uid()).is_none(), "a gain waits for the disk");
     assert!(vault.save(&state).is_empty());
     assert_eq!(vault.published(&uid()).unwrap().epoch, lost.epoch);
@@ -188,7 +188,7 @@ fn an_epoch_published_before_a_crash_is_caught_up_with() {
     let dir = tempdir().unwrap();
     let state = State::open(dir.path()).unwrap();
     let (mut vault, _) = Vault::load(&state).unwrap();
-    vault.observe(&state, &account(), &uid(), &seen(true));
+    vault.observe(&state, &account().department, &uid(), &seen(true));
     vault.save(&state);
     let stored = vault.published(&uid()).unwrap().epoch;
     vault.at_least_epoch(&uid(), stored + 1);
@@ -206,7 +206,7 @@ fn an_unreadable_record_denies_and_is_kept() {
     let (mut vault, problems) = Vault::load(&state).unwrap();
     assert_eq!(problems.len(), 1);
     assert_eq!(problems[0].code, Code::StateCorrupt);
-    vault.observe(&state, &account(), &uid(), &seen(true));
+    vault.observe(&state, &account().department, &uid(), &seen(true));
     assert!(vault.save(&state).is_empty());
     assert!(vault.published(&uid()).is_none());
     assert_eq!(state.read(path).unwrap().unwrap(), b"{\"version\":");
@@ -217,7 +217,7 @@ fn a_failed_write_leaves_the_intent_undone() {
     let dir = tempdir().unwrap();
     let state = State::open(dir.path()).unwrap();
     let (mut vault, _) = Vault::load(&state).unwrap();
-    vault.observe(&state, &account(), &uid(), &seen(true));
+    vault.observe(&state, &account().department, &uid(), &seen(true));
     vault.save(&state);
     let before = vault.record(&uid()).unwrap().clone();
     let digest = vault.published(&uid()).unwrap().activation.unwrap();

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use tidegate_core::{AccountId, Code, Credential, DepartmentCode, Timestamp, Uid};
+use tidegate_core::{Code, Credential, DepartmentCode, Timestamp, Uid};
 use tidegate_store::Intent;
 
 use super::{Effect, Observed, Record, Step};
@@ -19,6 +19,10 @@ const DIRECTORY: &str = "credentials";
 #[derive(Debug, Default)]
 pub struct Vault {
     slots: BTreeMap<Uid, Slot>,
+    /// Those that had standing when they were last observed, by department.
+    standing: BTreeMap<DepartmentCode, BTreeSet<Uid>>,
+    /// Those whose file does not say everything yet.
+    unsaved: BTreeSet<Uid>,
     /// Accounts whose file cannot be read: they stay without credential, and the file stays as it is.
     unreadable: BTreeSet<Uid>,
 }
@@ -27,8 +31,6 @@ pub struct Vault {
 struct Slot {
     department: DepartmentCode,
     record: Record,
-    /// The file does not say so yet.
-    unsaved: bool,
     /// Standing was given back, and the file does not say so yet.
     held_back: bool,
 }
@@ -49,7 +51,9 @@ impl Vault {
             let bytes = state.read(&path)?.unwrap_or_default();
             match serde_json::from_slice(&bytes) {
                 Ok(record) => {
-                    vault.slots.insert(uid, Slot { department, record, unsaved: false, held_back: false });
+                    let slot = Slot { department, record, held_back: false };
+                    vault.note_standing(&uid, &slot);
+                    vault.slots.insert(uid, slot);
                 }
                 Err(error) => {
                     vault.unreadable.insert(uid);
@@ -66,7 +70,13 @@ impl Vault {
     }
 
     /// Takes note of what an account's object says; returns what became different.
-    pub fn observe(&mut self, state: &State, account: &AccountId, uid: &Uid, seen: &Observed) -> Vec<Effect> {
+    pub fn observe(
+        &mut self,
+        state: &State,
+        department: &DepartmentCode,
+        uid: &Uid,
+        seen: &Observed,
+    ) -> Vec<Effect> {
         if self.unreadable.contains(uid) {
             return Vec::new();
         }
@@ -75,17 +85,18 @@ impl Vault {
             Some(slot) => slot.record.observe(seen, code),
             None => Record::first(seen, code),
         };
-        self.take(&account.department, uid, step)
+        self.take(department, uid, step)
     }
 
-    /// Accounts that are not there any more lose their standing.
-    pub fn miss(&mut self, present: &BTreeSet<&Uid>, now: Timestamp) {
-        let missing: Vec<Uid> = self
-            .slots
-            .iter()
-            .filter(|(uid, slot)| slot.record.has_standing() && !present.contains(uid))
-            .map(|(uid, _)| uid.clone())
-            .collect();
+    /// Departments of which accounts have standing.
+    pub fn departments(&self) -> impl Iterator<Item = &DepartmentCode> {
+        self.standing.keys()
+    }
+
+    /// Accounts of a department that are not there any more lose their standing.
+    pub fn miss(&mut self, department: &DepartmentCode, present: impl Fn(&Uid) -> bool, now: Timestamp) {
+        let standing = self.standing.get(department).into_iter().flatten();
+        let missing: Vec<Uid> = standing.filter(|uid| !present(uid)).cloned().collect();
         for uid in missing {
             let Some(slot) = self.slots.get(&uid) else { continue };
             let gone = Observed {
@@ -129,7 +140,8 @@ impl Vault {
         if step.record != slot.record {
             state.write(&path(&slot.department, &intent.uid), &encode(&step.record)?)?;
             slot.record = step.record;
-            (slot.unsaved, slot.held_back) = (false, false);
+            slot.held_back = false;
+            self.unsaved.remove(&intent.uid);
         }
         let version = slot.record.settled(intent).unwrap_or(slot.record.version);
         Ok(Ok((version, step.effects)))
@@ -137,8 +149,7 @@ impl Vault {
 
     /// Stores what is not stored yet. Returns the failures; they are tried again at the next call.
     pub fn save(&mut self, state: &State) -> Vec<StateError> {
-        let unsaved: Vec<Uid> =
-            self.slots.iter().filter(|(_, slot)| slot.unsaved).map(|(uid, _)| uid.clone()).collect();
+        let unsaved: Vec<Uid> = self.unsaved.iter().cloned().collect();
         let mut files = Vec::with_capacity(unsaved.len());
         for uid in &unsaved {
             let Some(slot) = self.slots.get(uid) else { continue };
@@ -149,10 +160,14 @@ impl Vault {
         }
         let mut failures = Vec::new();
         for (uid, outcome) in unsaved.iter().zip(state.write_many(files)) {
-            match (outcome, self.slots.get_mut(uid)) {
-                (Ok(()), Some(slot)) => (slot.unsaved, slot.held_back) = (false, false),
-                (Ok(()), None) => {}
-                (Err(error), _) => failures.push(error),
+            match outcome {
+                Ok(()) => {
+                    self.unsaved.remove(uid);
+                    if let Some(slot) = self.slots.get_mut(uid) {
+                        slot.held_back = false;
+                    }
+                }
+                Err(error) => failures.push(error),
             }
         }
         failures
@@ -161,7 +176,18 @@ impl Vault {
     /// Whether any record waits to be stored.
     #[must_use]
     pub fn has_unsaved(&self) -> bool {
-        self.slots.values().any(|slot| slot.unsaved)
+        !self.unsaved.is_empty()
+    }
+
+    /// The departments of accounts whose records wait to be stored.
+    pub fn unsaved(&self) -> impl Iterator<Item = &DepartmentCode> {
+        self.unsaved.iter().filter_map(|uid| self.slots.get(uid)).map(|slot| &slot.department)
+    }
+
+    /// The version of what [`Self::published`] gives: whoever has it need not ask again.
+    #[must_use]
+    pub fn version(&self, uid: &Uid) -> Option<u64> {
+        self.slots.get(uid).filter(|slot| !slot.held_back).map(|slot| slot.record.version)
     }
 
     /// What gateways are told about an account; `None`, which denies, while its record cannot be read
@@ -187,33 +213,41 @@ impl Vault {
             None => return Ok(()),
         }
         self.slots.remove(uid);
+        self.unsaved.remove(uid);
         Ok(())
     }
 
     fn take(&mut self, department: &DepartmentCode, uid: &Uid, step: Step) -> Vec<Effect> {
-        match self.slots.get_mut(uid) {
-            Some(slot) if slot.record == step.record => {}
-            Some(slot) => {
-                slot.unsaved = true;
-                slot.held_back |= step.effects.contains(&Effect::StandingRegained);
-                slot.record = step.record;
-            }
-            None => {
-                let slot = Slot {
-                    department: department.clone(),
-                    record: step.record,
-                    unsaved: true,
-                    held_back: true,
-                };
-                self.slots.insert(uid.clone(), slot);
+        let known = self.slots.get(uid);
+        if known.is_some_and(|slot| slot.record == step.record) {
+            return step.effects;
+        }
+        let regained = step.effects.contains(&Effect::StandingRegained);
+        let slot = Slot {
+            department: known.map_or(department, |slot| &slot.department).clone(),
+            held_back: known.is_none_or(|slot| slot.held_back || regained),
+            record: step.record,
+        };
+        self.unsaved.insert(uid.clone());
+        self.note_standing(uid, &slot);
+        self.slots.insert(uid.clone(), slot);
+        step.effects
+    }
+
+    fn note_standing(&mut self, uid: &Uid, slot: &Slot) {
+        if slot.record.has_standing() {
+            self.standing.entry(slot.department.clone()).or_default().insert(uid.clone());
+        } else if let Some(standing) = self.standing.get_mut(&slot.department) {
+            standing.remove(uid);
+            if standing.is_empty() {
+                self.standing.remove(&slot.department);
             }
         }
-        step.effects
     }
 }
 
 fn encode(record: &Record) -> Result<Vec<u8>, StateError> {
-    serde_json::to_vec_pretty(record).map_err(|error| {
+    serde_json::to_vec(record).map_err(|error| {
         StateError::corrupt(Path::new(DIRECTORY), format!("a credential record cannot be written: {error}"))
     })
 }

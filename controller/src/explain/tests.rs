@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -7,15 +6,10 @@ use tidegate_core::{Localized, Zone};
 use tidegate_policy_engine::{Engine, Library, PreparedSubject, Worker};
 
 use super::*;
-use crate::build::{Input, Settings, build, parts};
-use crate::credentials::Vault;
-use crate::identity::Register;
-use crate::intake::{Found, Intake, Reading, reread};
-use crate::last_good::LastGood;
+use crate::build::{Builder, Settings};
+use crate::intake::{ConfigMaps, Found, Reading};
 use crate::objects::{ObjectKey, ObjectKind};
-use crate::people;
 use crate::publish::Published;
-use crate::rules::Compiler;
 use crate::state::State;
 
 /// A Monday, 10:00 in Haikou.
@@ -30,7 +24,7 @@ fn object(kind: ObjectKind, name: &str, spec: serde_json::Value) -> (ObjectKey, 
     let value = json!({
         "apiVersion": "tidegate.dev/v1alpha1", "kind": kind.as_str(), "metadata": metadata, "spec": spec,
     });
-    (ObjectKey::new(kind, namespace, name), Found { value: Arc::new(value), ..Found::default() })
+    (ObjectKey::new(kind, namespace, name), Found::of(value))
 }
 
 fn snapshot(state: &State) -> Snapshot {
@@ -69,37 +63,21 @@ fn snapshot(state: &State) -> Snapshot {
             }),
         ),
     ];
-    let reading = Reading { found: BTreeMap::from(found), ..Reading::default() };
-    let mut register = Register::default();
-    let (items, _) = Intake::default().take(&reading, &mut register, NOW).unwrap();
-    let (mut last_good, _) = LastGood::load(state).unwrap();
-    let parts =
-        parts(&items, &last_good, |key, source, spec| reread(key, source, spec, &reading.config_maps, NOW));
-    let people = people::people(&items, &parts.codes(), &register);
-    let (mut vault, _) = Vault::load(state).unwrap();
-    people::observe(&people, &parts, &mut vault, state, NOW);
-    vault.save(state);
+    let reading = Reading::of(found, ConfigMaps::new());
     let settings = Settings {
         title: Localized::default(),
         zone: Zone::utc(),
         not_before: Timestamp(0),
         approvals_enforced: false,
     };
-    let input = Input {
-        items: &items,
-        parts: &parts,
-        people: &people,
-        vault: &vault,
-        published: &Published::default(),
-        settings: &settings,
-        now: NOW,
-    };
-    let built = build(&input, &mut Compiler::default());
-    assert!(built.refusals.is_empty(), "{:?}", built.refusals);
-    last_good.replace(built.last_good);
-    last_good.save(state).unwrap();
+    let (mut builder, _) = Builder::load(state, settings).unwrap();
+    builder.take(&reading, state, NOW).unwrap();
+    assert!(builder.save(state).unwrap().is_empty());
+    builder.build(&Published::default(), state).unwrap();
+    let refused = |key| builder.tenants().find_map(|(_, kept)| kept.refused(key));
+    assert!(reading.objects().all(|(key, _)| refused(key).is_none()));
     let generation = tidegate_core::Generation::default();
-    Snapshot { generation, platform: built.platform, departments: built.departments }
+    Snapshot { generation, platform: builder.platform().unwrap(), departments: builder.departments() }
 }
 
 fn explained(snapshot: &Snapshot, state: &State, account: &str, resource: &str) -> Explanation {

@@ -15,7 +15,7 @@ use super::tree::{self, Signature, Tree};
 use super::yaml::read_documents;
 use super::{FILE_BYTES_MAX, OBJECTS_MAX, SETTLE, TOGETHER, merge};
 use crate::events::Problem;
-use crate::intake::{ConfigMaps, Found, Reading};
+use crate::intake::{ConfigMaps, Found, Reading, Written};
 use crate::objects::{ObjectKey, ObjectKind};
 
 /// Why a folder cannot be read at all.
@@ -55,8 +55,8 @@ pub struct FolderReader {
     files: BTreeMap<PathBuf, File>,
     /// What is wrong with the folder as a whole.
     trouble: Vec<Problem>,
-    /// The ConfigMaps of the last reading, shared with the next one if they are equal.
-    config_maps: Arc<ConfigMaps>,
+    /// What was assembled last: the next reading shares with it what is equal.
+    before: Reading,
     read_once: bool,
 }
 
@@ -84,7 +84,7 @@ impl FolderReader {
             root: root.into(),
             files: BTreeMap::new(),
             trouble: Vec::new(),
-            config_maps: Arc::default(),
+            before: Reading::default(),
             read_once: false,
         }
     }
@@ -211,32 +211,32 @@ impl FolderReader {
     }
 
     fn assemble(&mut self) -> Reading {
-        let mut reading = Reading { problems: self.trouble.clone(), ..Reading::default() };
+        let mut problems = self.trouble.clone();
         let mut fragments: BTreeMap<&ObjectKey, Vec<Arc<Places>>> = BTreeMap::new();
         let mut config_maps = ConfigMaps::new();
         for file in self.files.values() {
-            reading.problems.extend(file.content.problems.iter().cloned());
+            problems.extend(file.content.problems.iter().cloned());
             config_maps.extend(file.content.config_maps.clone());
             for (key, places) in &file.content.objects {
                 if fragments.len() >= OBJECTS_MAX && !fragments.contains_key(key) {
                     let message = format!("there are more than {OBJECTS_MAX} objects; this one is left out");
                     let origin = places.at("");
-                    reading.problems.push(problem(Code::FileTooLarge, Some(key), origin, message));
+                    problems.push(problem(Code::FileTooLarge, Some(key), origin, message));
                     break;
                 }
                 fragments.entry(key).or_default().push(Arc::clone(places));
             }
         }
-        for (key, fragments) in fragments {
+        let merged = fragments.into_iter().map(|(key, fragments)| {
             let (places, mut violations) = merge::merge(&fragments);
             violations.extend(tidegate_crd::cluster_only(key.kind, places.value()));
-            let found = Found { value: Arc::clone(places.value()), violations, places, ..Found::default() };
-            reading.found.insert(key.clone(), found);
-        }
-        if *self.config_maps != config_maps {
-            self.config_maps = Arc::new(config_maps);
-        }
-        reading.config_maps = Arc::clone(&self.config_maps);
+            let written = Written::Tree(Arc::clone(places.value()));
+            let found = Found { written, violations, places: Some(places), ..Found::default() };
+            (key.clone(), found)
+        });
+        let mut reading = Reading { problems, ..Reading::of(merged, config_maps) };
+        reading.share_with(&self.before);
+        self.before = reading.clone();
         reading
     }
 }

@@ -69,7 +69,11 @@ fn key(name: &str) -> ObjectKey {
 }
 
 fn names(reading: &Reading) -> Vec<&str> {
-    reading.found.keys().map(|key| &*key.name).collect()
+    reading.objects().map(|(key, _)| &*key.name).collect()
+}
+
+fn written(reading: &Reading) -> Arc<Value> {
+    reading.get(&key("li")).unwrap().written.value(&key("li"))
 }
 
 const ACTIVE: &str = "  state: Active";
@@ -82,7 +86,7 @@ fn a_change_counts_once_the_file_was_left_alone() {
     assert!(folder.scan().reading.is_none());
     assert!(folder.after(199).reading.is_none());
     let reading = folder.after(1).reading.unwrap();
-    assert_eq!(reading.found[&key("li")].value["spec"], json!({"state": "Active"}));
+    assert_eq!(written(&reading)["spec"], json!({"state": "Active"}));
     assert!(folder.after(10).reading.is_none());
 
     folder.write("a.yaml", &user("li", SUSPENDED));
@@ -90,7 +94,7 @@ fn a_change_counts_once_the_file_was_left_alone() {
     folder.after(150);
     folder.write("a.yaml", &user("li", "  state: Suspended # again"));
     assert!(folder.after(150).reading.is_none());
-    assert_eq!(folder.after(50).reading.unwrap().found[&key("li")].value["spec"]["state"], "Suspended");
+    assert_eq!(written(&folder.after(50).reading.unwrap())["spec"]["state"], "Suspended");
 }
 
 #[test]
@@ -114,11 +118,11 @@ fn an_editor_that_renames_is_never_seen_without_the_file() {
     assert!(folder.after(100).reading.is_none());
     folder.write("a.yaml", &user("li", SUSPENDED));
     assert!(folder.scan().reading.is_none());
-    assert_eq!(folder.after(200).reading.unwrap().found[&key("li")].value["spec"]["state"], "Suspended");
+    assert_eq!(written(&folder.after(200).reading.unwrap())["spec"]["state"], "Suspended");
 
     fs::remove_file(folder.path("a.yaml")).unwrap();
     assert!(folder.after(10).reading.is_none());
-    assert!(folder.after(200).reading.unwrap().found.is_empty());
+    assert!(names(&folder.after(200).reading.unwrap()).is_empty());
 }
 
 #[test]
@@ -179,22 +183,23 @@ fn documents_of_one_object_are_merged() {
         .write("people.yaml", &user("li", "  requestedBy: chen\n  state: Active\n  request: {person: 李强}"));
     folder.write("approvals/wang.yml", &user("li", "  approval:\n    by: wang"));
     let reading = folder.settled();
-    let found = &reading.found[&key("li")];
+    let found = reading.get(&key("li")).unwrap();
     assert_eq!(found.violations, []);
     let spec = json!({"requestedBy": "chen", "state": "Active", "request": {"person": "李强"}, "approval": {"by": "wang"}});
-    assert_eq!(found.value["spec"], spec);
-    assert!(found.places.at("spec.approval.by").ends_with("approvals/wang.yml:8:5"));
+    assert_eq!(written(&reading)["spec"], spec);
+    let places = found.places.as_ref().unwrap();
+    assert!(places.at("spec.approval.by").ends_with("approvals/wang.yml:8:5"));
     assert!(
-        found.places.at("spec.request.person").ends_with("people.yaml:9:13"),
+        places.at("spec.request.person").ends_with("people.yaml:9:13"),
         "{}",
-        found.places.at("spec.request.person")
+        places.at("spec.request.person")
     );
-    assert!(found.places.at("spec.state").ends_with("people.yaml:8:3"));
-    assert!(found.places.at("").ends_with("approvals/wang.yml:1:1"));
+    assert!(places.at("spec.state").ends_with("people.yaml:8:3"));
+    assert!(places.at("").ends_with("approvals/wang.yml:1:1"));
 
     folder.write("approvals/wu.yaml", &user("li", "  approval:\n    by: wu\n    until: x"));
     let reading = folder.settled();
-    let [overlap] = &reading.found[&key("li")].violations[..] else { panic!() };
+    let [overlap] = &reading.get(&key("li")).unwrap().violations[..] else { panic!() };
     assert_eq!((overlap.path.as_str(), overlap.code), ("spec.approval.by", Code::FragmentsOverlap));
     assert!(overlap.message.contains("wang.yml:8:5") && overlap.message.contains("wu.yaml:8:5"), "{overlap}");
 }
@@ -212,9 +217,9 @@ fn other_documents() {
     ];
     folder.write("a.yaml", &texts.join("\n---\n"));
     let reading = folder.settled();
-    assert!(reading.found.is_empty());
+    assert!(names(&reading).is_empty());
     let entry = ("dept-sbj".to_owned(), "ca".to_owned(), "ca.crt".to_owned());
-    assert_eq!(reading.config_maps[&entry], "pem");
+    assert_eq!(reading.tenants["dept-sbj"].config_maps[&entry], "pem");
     let problems: Vec<_> =
         reading.problems.iter().map(|problem| (problem.code.as_str(), problem.message.as_str())).collect();
     assert_eq!(problems[0], ("TG-6009", "kind: \"VpnUsr\" is not a kind; did you mean VpnUser?"));
@@ -329,7 +334,7 @@ async fn a_folder_that_was_replaced_is_still_watched() {
     fs::rename(&root, dir.path().join("before")).unwrap();
     fs::rename(&next, &root).unwrap();
     let mut becomes = async |name: &str| {
-        let wait = readings.wait_for(|reading| reading.found.contains_key(&key(name)));
+        let wait = readings.wait_for(|reading| reading.get(&key(name)).is_some());
         let reading = tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it is read").unwrap();
         assert_eq!(names(&reading), [name]);
     };

@@ -61,11 +61,11 @@ impl<S: Store> Controller<S> {
     pub(super) async fn settle(&mut self, intent: &Intent, reading: &Arc<Reading>, next: Next) -> Next {
         let later = Next { intents_from: Instant::now() + RETRY, ..next };
         let now = crate::time::now();
-        let known = self.vault.record(&intent.uid).is_some_and(|record| record.settled(intent).is_some());
+        let known = self.builder.vault.record(&intent.uid).is_some_and(|record| record.settled(intent).is_some());
         let applied = if !known && !self.limit.admit(&intent.uid, now) {
             Err(Code::IntentRefused)
         } else {
-            match self.vault.intend(&self.state, intent, now) {
+            match self.builder.vault.intend(&self.state, intent, now) {
                 Ok(applied) => applied,
                 Err(error) => {
                     self.limit.take_back(&intent.uid);
@@ -78,6 +78,7 @@ impl<S: Store> Controller<S> {
         let outcome = match applied {
             Ok((version, _)) => {
                 // Published before it is settled: who hears "done" finds it in force.
+                self.builder.touch(&intent.account.department);
                 next = self.round(reading).await;
                 if next.retry.is_some() {
                     return Next { intents_from: Instant::now() + RETRY, ..next };

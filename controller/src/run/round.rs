@@ -10,52 +10,52 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::intents::Limit;
-use super::{Config, FIRST_GATEWAY_POLL, Next, PROPAGATION_POLL, REPORTS_POLL, RETRY, StartError};
+use super::{Config, LOOK, Next, RETRY, StartError};
 use crate::activation::Slips;
-use crate::build::{self, Built, Input, Settings, existing_resources, parts};
-use crate::credentials::{Effect, Vault};
+use crate::build::Builder;
+use crate::credentials::Effect;
 use crate::events::{ControllerEvent, Object, Problem, Teller};
 use crate::fleet::Fleet;
-use crate::form::{Items, Refusal, department_of};
-use crate::identity::{Register, Round};
-use crate::intake::{self, Intake, Reading};
-use crate::last_good::LastGood;
+use crate::form::department_of;
+use crate::intake::{Reading, Tenant};
 use crate::metrics::Metrics;
-use crate::objects::{ObjectKey, ObjectKind};
-use crate::people::{self, People};
-use crate::propagation::{Departures, InFlight, Stamps, judge};
-use crate::publish::{Published, losses};
-use crate::rules::Compiler;
+use crate::objects::{ObjectKey, ObjectKind, TenantName};
+use crate::propagation::{Departures, InFlight, Outlook, Stamps};
+use crate::publish::Published;
 use crate::state::{State, StateError};
-use crate::status::{ConditionType, Ledger, ObjectStatus, Truth};
+use crate::status::Ledger;
 
 /// The controller between two rounds.
 pub(super) struct Controller<S> {
     pub(super) state: Arc<State>,
     pub(super) store: S,
-    pub(super) vault: Vault,
+    pub(super) builder: Builder,
     pub(super) teller: Teller,
     pub(super) metrics: Metrics,
     pub(super) limit: Limit,
     /// The pods of the pool, where gateways are pods.
     pub(super) fleet: Option<watch::Receiver<Fleet>>,
+    pub(super) ledger: Ledger,
+    pub(super) published: Published,
+    pub(super) stamps: Stamps,
+    pub(super) in_flight: InFlight,
+    pub(super) departures: Departures,
+    /// What gateways reported last.
+    pub(super) outlook: Outlook,
+    /// The pods that were spoken of last.
+    pub(super) fleet_said: Option<Fleet>,
+    /// Objects whose conditions have to be looked at.
+    pub(super) unsaid: BTreeSet<ObjectKey>,
+    /// Objects that are accepted and not in force everywhere.
+    pub(super) waiting: BTreeSet<ObjectKey>,
+    /// Problems already told to the terminal, by tenant; those of no object apart.
+    pub(super) told: BTreeMap<Option<TenantName>, BTreeSet<Problem>>,
+    /// When reports and conditions are looked at, if that is sooner than usual.
+    pub(super) look_at: Option<Instant>,
     audit: Option<AuditLog>,
-    settings: Settings,
-    intake: Intake,
-    register: Register,
-    last_good: LastGood,
-    ledger: Ledger,
-    compiler: Compiler,
-    published: Published,
-    stamps: Stamps,
-    in_flight: InFlight,
-    departures: Departures,
-    statuses: Vec<ObjectStatus>,
+    /// What was read last of each tenant.
+    seen: BTreeMap<TenantName, Arc<Tenant>>,
     slips: Slips,
-    /// Problems already told to the terminal.
-    told: BTreeSet<Problem>,
-    /// Objects of the last round.
-    objects: BTreeSet<ObjectKey>,
     /// The failure told last, while it lasts.
     failing: Option<String>,
 }
@@ -68,58 +68,56 @@ impl<S: Store> Controller<S> {
         store: S,
         teller: Teller,
     ) -> Result<Self, StartError> {
-        let Config { mut settings, metrics, audit, fleet } = config;
-        let register = Register::load(&state)?;
-        let (mut vault, credential_problems) = Vault::load(&state)?;
-        let (last_good, form_problems) = LastGood::load(&state)?;
+        let Config { settings, metrics, audit, fleet } = config;
+        let (mut builder, problems) = Builder::load(&state, settings)?;
         let ledger = Ledger::load(&state)?;
         let slips = Slips::load(&state)?;
-        for problem in credential_problems.iter().chain(&form_problems) {
+        for problem in &problems {
             teller
                 .tell(ControllerEvent::WriteFailed { code: problem.code.id(), message: problem.to_string() });
         }
         let snapshot = store.subscribe().borrow().snapshot.clone();
+        let not_before = &mut builder.settings_mut().not_before;
         let published = match &snapshot {
             Some(snapshot) => {
-                settings.not_before = settings.not_before.max(snapshot.platform.not_before);
+                *not_before = (*not_before).max(snapshot.platform.not_before);
                 for account in
                     snapshot.departments.values().flat_map(|department| department.accounts.values())
                 {
                     if let Some(credential) = &account.credential {
-                        vault.at_least_epoch(&account.source.uid, credential.epoch);
+                        builder.vault.at_least_epoch(&account.source.uid, credential.epoch);
                     }
                 }
                 Published::from_snapshot(snapshot)
             }
             // A new or wiped store has forgotten which sessions were ended one by one.
             None => {
-                settings.not_before = settings.not_before.max(crate::time::now());
+                *not_before = (*not_before).max(crate::time::now());
                 Published::default()
             }
         };
         Ok(Self {
             state,
             store,
-            vault,
+            builder,
             teller,
             metrics,
             limit: Limit::default(),
             fleet,
-            audit,
-            settings,
-            intake: Intake::default(),
-            register,
-            last_good,
             ledger,
-            compiler: Compiler::default(),
             published,
             stamps: Stamps::default(),
             in_flight: InFlight::default(),
             departures: Departures::default(),
-            statuses: Vec::new(),
+            outlook: Outlook::default(),
+            fleet_said: None,
+            unsaid: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            told: BTreeMap::new(),
+            look_at: None,
+            audit,
+            seen: BTreeMap::new(),
             slips,
-            told: BTreeSet::new(),
-            objects: BTreeSet::new(),
             failing: None,
         })
     }
@@ -128,7 +126,7 @@ impl<S: Store> Controller<S> {
         &self.store
     }
 
-    /// Everything, from the start. What fails is told, and tried again after [`RETRY`].
+    /// Everything that is due. What fails is told, and tried again after [`RETRY`].
     pub(super) async fn round(&mut self, reading: &Arc<Reading>) -> Next {
         let started = Instant::now();
         let now = crate::time::now();
@@ -136,77 +134,112 @@ impl<S: Store> Controller<S> {
         self.metrics.build_seconds.observe(started.elapsed().as_secs_f64());
         let later = || Some(Instant::now() + RETRY);
         let (holds_until, retry) = match outcome {
-            Ok(done) if self.vault.has_unsaved() => (done.holds_until, later()),
-            // Whatever else has to be done comes in between.
-            Ok(done) => (done.holds_until, (!done.laid_out).then(Instant::now)),
+            Ok(laid_out) => match laid_out {
+                _ if self.builder.vault.has_unsaved() => (self.builder.holds_until(), later()),
+                LaidOut::All => (self.builder.holds_until(), None),
+                // Whatever else has to be done comes in between.
+                LaidOut::Some => (self.builder.holds_until(), Some(Instant::now())),
+                LaidOut::Failed => (self.builder.holds_until(), later()),
+            },
             Err(Unfinished) => (Timestamp::NEVER, later()),
         };
-        Next { holds_until, retry, reports_at: self.refresh().await, intents_from: Instant::now() }
+        // Gateways are given a moment, so that one look is enough.
+        let reports_at = *self.look_at.get_or_insert(Instant::now() + LOOK);
+        Next { holds_until, retry, reports_at, intents_from: Instant::now() }
     }
 
-    async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<Done, Unfinished> {
+    async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<LaidOut, Unfinished> {
         self.ledger.recall(reading);
         self.metrics.held_back.set(i64::try_from(reading.held_back).unwrap_or(i64::MAX));
-        for (key, uid) in &reading.unheld {
-            self.state.hold(key, uid);
-        }
+        let state = Arc::clone(&self.state);
 
-        // Who is who.
-        let taken = self.intake.take(reading, &mut self.register, now);
-        let (items, missed) = taken.map_err(|error| self.state_failed(&error))?;
-        let parts = parts(&items, &self.last_good, |key, source, spec| {
-            intake::reread(key, source, spec, &reading.config_maps, now)
-        });
-        let people = people::people(&items, &parts.codes(), &self.register);
-
-        // Who may be, and since when not.
-        let (effects, holds_until) = people::observe(&people, &parts, &mut self.vault, &self.state, now);
+        // Who is who; who may be, and since when not.
+        let effects = self.builder.take(reading, &state, now).map_err(|error| self.state_failed(&error))?;
 
         // What is taken away is in force before anything waits for disk or compiler.
-        let resources = existing_resources(&items);
-        let lost = losses(&self.published, &parts.codes(), &resources, &people, &self.vault, now);
-        if let Some(publication) = lost {
+        if let Some(publication) = self.builder.losses(&self.published, now) {
             self.publish(publication).await?;
         }
 
         // The truth is stored before anything is given.
-        self.register.save(&self.state).map_err(|error| self.state_failed(&error))?;
-        for error in self.vault.save(&self.state) {
+        for error in self.builder.save(&state).map_err(|error| self.state_failed(&error))? {
             let _told = self.state_failed(&error);
         }
 
         // Everything.
-        let input = Input {
-            items: &items,
-            parts: &parts,
-            people: &people,
-            vault: &self.vault,
-            published: &self.published,
-            settings: &self.settings,
-            now,
-        };
-        let built = build::build(&input, &mut self.compiler);
-        let Built { platform, departments, statuses, last_good, refusals, compile_problems } = built;
-        self.last_good.replace(last_good);
-        self.last_good.save(&self.state).map_err(|error| self.state_failed(&error))?;
-        if let Some(publication) = self.published.difference(&platform, &departments) {
+        self.builder.build(&self.published, &state).map_err(|error| self.state_failed(&error))?;
+        if let Some(publication) = self.builder.difference(&self.published) {
             self.publish(publication).await?;
         }
-        self.stamps
-            .note(items.iter().map(|(key, item)| (key, item.source.generation)), self.published.generation);
-        self.departures.note(&reading.leaving, self.published.generation);
+        self.share();
 
         // What is said about it.
-        let laid_out = self.lay_out_codes(&people);
-        self.count(&items, &refusals, compile_problems);
-        self.statuses = statuses;
-        self.tell(reading, &items, &refusals, &effects, now);
-        self.forget(&missed)?;
-        if !self.vault.has_unsaved() && laid_out.is_ok() {
+        self.note_codes();
+        let laid_out = self.lay_out_codes();
+        self.note_due(reading, &effects, now);
+        self.builder.done(&self.published);
+        self.builder.forget_gone(&state).map_err(|error| self.state_failed(&error))?;
+        if !self.builder.vault.has_unsaved() && !matches!(laid_out, LaidOut::Failed) {
             self.failing = None;
         }
         self.teller.ready(self.published.generation);
-        Ok(Done { holds_until, laid_out: laid_out? })
+        Ok(laid_out)
+    }
+
+    /// What the store shows takes the place of what was handed to it: one copy is enough.
+    fn share(&mut self) {
+        let shown = self.store.subscribe().borrow().snapshot.clone();
+        if let Some(shown) = shown {
+            self.published.share_with(&shown);
+        }
+    }
+
+    /// Takes note of everything that has to be said about what was done.
+    fn note_due(&mut self, reading: &Reading, effects: &[(AccountId, Effect)], now: Timestamp) {
+        let due: Vec<TenantName> = self.builder.due().cloned().collect();
+        for name in &due {
+            self.tell(name, reading, now);
+            let Some(kept) = self.builder.tenant(name) else { continue };
+            let found = &kept.tenant().found;
+            self.unsaid.extend(found.keys().cloned());
+            self.unsaid.extend(self.ledger.of(name).filter(|key| !found.contains_key(*key)).cloned());
+            let generations = found.keys().filter_map(|key| Some((key, self.builder.generation(key)?)));
+            self.stamps.note(name, generations, self.published.generation);
+        }
+        if self.seen.is_empty() {
+            let gone = self.ledger.tenants().filter(|name| !reading.tenants.contains_key(*name));
+            self.unsaid.extend(gone.flat_map(|name| self.ledger.of(name)).cloned());
+        }
+        for (name, tenant) in &reading.tenants {
+            let before = self.seen.get(name);
+            if before.is_some_and(|before| Arc::ptr_eq(before, tenant)) {
+                continue;
+            }
+            let held = |key: &ObjectKey| before.is_some_and(|before| before.unheld.contains_key(key));
+            self.unsaid.extend(tenant.unheld.keys().filter(|key| !held(key)).cloned());
+        }
+        self.seen = reading.tenants.clone();
+        let leaving = reading.tenants.values().flat_map(|tenant| &tenant.leaving);
+        let leaving = leaving.map(|(key, uid)| (key.clone(), uid.clone())).collect();
+        self.departures.note(&leaving, self.published.generation);
+        self.tell_problems(None, reading.problems.iter().cloned().collect());
+        if !due.is_empty() {
+            self.count();
+        }
+        for (account, effect) in effects {
+            match effect {
+                Effect::CodeIssued => self.teller.code_issued(account),
+                Effect::EpochRaised => self.teller.sessions_void(account),
+                Effect::Made | Effect::StandingRegained | Effect::CodeWithdrawn | Effect::PasswordSet => {}
+            }
+        }
+    }
+
+    /// Whether an object's deletion has to be made to wait.
+    pub(super) fn hold(&self, key: &ObjectKey) {
+        if let Some(uid) = self.seen.get(key.tenant()).and_then(|tenant| tenant.unheld.get(key)) {
+            self.state.hold(key, uid);
+        }
     }
 
     /// Publishes what changed. A department too large to be published keeps the others from nothing.
@@ -253,59 +286,69 @@ impl<S: Store> Controller<S> {
         self.published.note(publication, generation);
     }
 
-    /// Lays out activation codes; whether all of them are.
-    fn lay_out_codes(&mut self, people: &People) -> Result<bool, Unfinished> {
-        let vault = &self.vault;
-        let outstanding: Vec<_> = people
-            .all()
-            .filter_map(|(id, person)| {
+    /// Takes note of the outstanding activation codes of what was done.
+    fn note_codes(&mut self) {
+        for name in self.builder.due() {
+            let Some(code) = department_of(name) else { continue };
+            let people = self.builder.tenant(name).into_iter().flat_map(|kept| kept.people().of(&code));
+            let codes = people.filter_map(|(name, person)| {
                 let uid = &person.account.source.uid;
-                Some((id, uid, vault.record(uid)?.activation()?.issue))
-            })
-            .collect();
-        let outstanding = outstanding.iter().map(|(id, uid, issue)| (id, *uid, *issue));
-        self.slips.update(&self.state, outstanding).map_err(|error| self.state_failed(&error))
-    }
-
-    /// Accounts that were gone for long enough lose their credentials.
-    fn forget(&mut self, missed: &Round) -> Result<(), Unfinished> {
-        for (_, uid) in missed.forgotten.iter().filter(|(key, _)| key.kind == ObjectKind::VpnUser) {
-            self.vault.forget(&self.state, uid).map_err(|error| self.state_failed(&error))?;
+                let issue = self.builder.vault.record(uid)?.activation()?.issue;
+                Some((name.clone(), (uid.clone(), issue)))
+            });
+            self.slips.want(&code, codes.collect());
         }
-        Ok(())
     }
 
-    fn count(&self, items: &Items, refusals: &BTreeMap<ObjectKey, Refusal>, compile_problems: usize) {
-        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    /// Lays out some activation codes.
+    fn lay_out_codes(&mut self) -> LaidOut {
+        if !self.slips.is_waiting() {
+            return LaidOut::All;
+        }
+        let step = self.slips.work(&self.state);
+        if let Some(error) = &step.failure {
+            let _told = self.state_failed(error);
+        }
+        match step.more {
+            true => LaidOut::Some,
+            false if self.slips.is_waiting() => LaidOut::Failed,
+            false => LaidOut::All,
+        }
+    }
+
+    fn count(&self) {
+        let mut counts: BTreeMap<ObjectKind, (i64, i64)> = BTreeMap::new();
+        let mut compile_problems = 0;
+        for (_, kept) in self.builder.tenants() {
+            compile_problems += kept.compile_problems();
+            for (kind, (accepted, refused)) in kept.counts() {
+                let count = counts.entry(*kind).or_default();
+                *count = (count.0 + accepted, count.1 + refused);
+            }
+        }
         for kind in ObjectKind::ALL {
-            let refused = refusals.keys().filter(|key| key.kind == kind && items.contains_key(*key)).count();
-            let all = items.keys().filter(|key| key.kind == kind).count();
+            let (accepted, refused) = counts.get(&kind).copied().unwrap_or_default();
             let gauge = |accepted| self.metrics.objects.with_label_values(&[kind.as_str(), accepted]);
-            gauge("true").set(count(all.saturating_sub(refused)));
-            gauge("false").set(count(refused));
+            gauge("true").set(accepted);
+            gauge("false").set(refused);
         }
-        self.metrics.compile_problems.set(count(compile_problems));
+        self.metrics.compile_problems.set(i64::try_from(compile_problems).unwrap_or(i64::MAX));
     }
 
-    /// Says what became different since the last round, to the terminal and to the audit.
-    fn tell(
-        &mut self,
-        reading: &Reading,
-        items: &Items,
-        refusals: &BTreeMap<ObjectKey, Refusal>,
-        effects: &[(AccountId, Effect)],
-        now: Timestamp,
-    ) {
-        let mut problems: BTreeSet<Problem> = reading.problems.iter().cloned().collect();
+    /// Says what became different of a tenant since the last round, to the terminal and to the audit.
+    fn tell(&mut self, name: &TenantName, reading: &Reading, now: Timestamp) {
+        let Some(kept) = self.builder.tenant(name) else { return };
+        let mut problems = BTreeSet::new();
         let mut accepted = Vec::new();
-        for (key, item) in items {
-            let refusal = refusals.get(key);
-            problems.extend(item.violations.iter().map(|violation| {
+        for key in kept.tenant().found.keys() {
+            let refusal = kept.refused(key);
+            let violations = kept.violations(key);
+            problems.extend(violations.iter().map(|violation| {
                 let text = violation.to_string();
                 let message = text.split_once(' ').map_or(text.as_str(), |(_, message)| message);
                 problem(violation.code, key, reading.place(key, &violation.path), message)
             }));
-            if let Some(refusal) = refusal.filter(|_| item.violations.is_empty()) {
+            if let Some(refusal) = refusal.filter(|_| violations.is_empty()) {
                 problems.insert(problem(
                     refusal.code,
                     key,
@@ -313,7 +356,7 @@ impl<S: Store> Controller<S> {
                     &refusal.message,
                 ));
             }
-            let generation = item.source.generation;
+            let Some(generation) = self.builder.generation(key) else { continue };
             let refused = refusal.map(ToString::to_string);
             if self.ledger.knows(key, generation, refused.as_deref()) {
                 continue;
@@ -326,8 +369,8 @@ impl<S: Store> Controller<S> {
                 event: Event::Object {
                     object: ObjectRef {
                         kind: key.kind.as_str().into(),
-                        namespace: key.namespace.clone(),
-                        name: key.name.clone(),
+                        namespace: (*key.namespace).into(),
+                        name: (*key.name).into(),
                         generation,
                         origin: reading.place(key, "").into(),
                     },
@@ -335,77 +378,25 @@ impl<S: Store> Controller<S> {
                 },
             });
         }
-        for problem in problems.difference(&self.told) {
-            self.teller.tell(ControllerEvent::Refused(problem.clone()));
-        }
-        self.told = problems;
+        let found = &kept.tenant().found;
+        let gone = self.seen.get(name).into_iter().flat_map(|before| before.found.keys());
+        let gone: Vec<Object> = gone.filter(|key| !found.contains_key(*key)).map(Object::from).collect();
+        self.tell_problems(Some(Arc::clone(name)), problems);
         accepted.into_iter().for_each(|event| self.teller.tell(event));
-        for key in self.objects.iter().filter(|key| !items.contains_key(*key)) {
-            self.teller.tell(ControllerEvent::Removed { object: Object::from(key) });
-        }
-        self.objects = items.keys().cloned().collect();
-        for (account, effect) in effects {
-            match effect {
-                Effect::CodeIssued => self.teller.code_issued(account),
-                Effect::EpochRaised => self.teller.sessions_void(account),
-                Effect::Made | Effect::StandingRegained | Effect::CodeWithdrawn | Effect::PasswordSet => {}
-            }
-        }
+        gone.into_iter().for_each(|object| self.teller.tell(ControllerEvent::Removed { object }));
     }
 
-    /// Says for every object whether it is in force everywhere, and lays the statuses out.
-    /// Returns when to look again.
-    pub(super) async fn refresh(&mut self) -> Instant {
-        let reports = match self.store.reports().await {
-            Ok(reports) => reports,
-            Err(error) => {
-                let _told = self.store_failed(&error);
-                return Instant::now() + REPORTS_POLL;
-            }
+    /// Tells the problems that were not told before.
+    fn tell_problems(&mut self, of: Option<TenantName>, problems: BTreeSet<Problem>) {
+        let told = if problems.is_empty() {
+            self.told.remove(&of)
+        } else {
+            self.told.insert(of.clone(), problems)
         };
-        let now = crate::time::now();
-        for took in self.in_flight.arrived(&reports, std::time::Instant::now()) {
-            self.metrics.propagation_seconds.observe(took.as_secs_f64());
+        let told = told.unwrap_or_default();
+        for problem in self.told.get(&of).into_iter().flatten().filter(|problem| !told.contains(*problem)) {
+            self.teller.tell(ControllerEvent::Refused(problem.clone()));
         }
-        self.metrics.in_flight.set(i64::try_from(self.in_flight.waiting()).unwrap_or(i64::MAX));
-        let mut again = REPORTS_POLL;
-        let fleet = self.fleet.as_ref().map(|fleet| *fleet.borrow());
-        for status in &mut self.statuses {
-            if status.key.kind == ObjectKind::VpnGateway {
-                status.says_no = fleet.and_then(Fleet::says_no);
-            }
-            let (truth, reason, message) = if status.is(ConditionType::Accepted) {
-                let wanted = self.stamps.of(&status.key, status.source.generation);
-                judge(&reports, wanted, department_of(&status.key.namespace).as_ref(), now)
-            } else {
-                (Truth::False, "NotAccepted", "only what is accepted is published".to_owned())
-            };
-            again = again.min(match reason {
-                "GatewayPending" => PROPAGATION_POLL,
-                "NoGateway" => FIRST_GATEWAY_POLL,
-                _ => REPORTS_POLL,
-            });
-            status.set(ConditionType::Propagated, truth, reason, message);
-            status.sum_up();
-        }
-        self.metrics.count_conditions(&self.statuses);
-        for (key, uid) in self.departures.in_force(&reports) {
-            self.state.let_go(&key, &uid);
-        }
-        if self.departures.any_waits() {
-            again = again.min(PROPAGATION_POLL);
-        }
-        if let Err(error) = self.state.mend() {
-            let _told = self.state_failed(&error);
-        }
-        let laid_out = self
-            .ledger
-            .update(&self.state, &self.statuses, now)
-            .and_then(|_| self.ledger.update_problems(&self.state, &self.told));
-        if let Err(error) = laid_out {
-            let _told = self.state_failed(&error);
-        }
-        Instant::now() + again
     }
 
     pub(super) fn record(&self, record: Record) {
@@ -425,7 +416,7 @@ impl<S: Store> Controller<S> {
 
     /// Tells a failure once, however often it is met again before things work.
     fn failed(&mut self, to: &str, code: String, message: String) -> Unfinished {
-        self.metrics.write_failures.with_label_values(&[to]).inc();
+        self.metrics.write_failed(to);
         if self.failing.as_ref() != Some(&message) {
             self.failing = Some(message.clone());
             self.teller.tell(ControllerEvent::WriteFailed { code, message });
@@ -438,12 +429,14 @@ fn problem(code: Code, key: &ObjectKey, origin: String, message: &str) -> Proble
     Problem { code: code.id(), object: key.to_string(), origin, message: message.to_owned() }
 }
 
-/// A round that came to its end.
-struct Done {
-    /// When time alone changes a condition.
-    holds_until: Timestamp,
-    /// Whether all activation codes are laid out; the others follow in the next rounds.
-    laid_out: bool,
+/// What became of the activation codes.
+enum LaidOut {
+    /// All are laid out.
+    All,
+    /// The others follow in the next steps.
+    Some,
+    /// Some could not be.
+    Failed,
 }
 
 /// A round that did not come to its end; why has been told.

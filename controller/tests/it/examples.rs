@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tidegate_controller::explain::{Ask, explain};
 use tidegate_controller::folder::{FolderReader, watch};
 use tidegate_controller::identity::Register;
+use tidegate_controller::form::Items;
 use tidegate_controller::intake::{Intake, Reading};
 use tidegate_core::policy::{Device, Factor};
 use tidegate_core::{DenyReason, PolicyState, Snapshot, Timestamp};
@@ -129,7 +130,11 @@ fn each_refused_manifest_is_refused_as_it_says() {
         std::fs::copy(&file, folder.path().join("manifest.yaml")).unwrap();
         let reading = settled(folder.path());
         let now = tidegate_controller::time::now();
-        let (items, _) = Intake::default().take(&reading, &mut Register::default(), now).unwrap();
+        let mut register = Register::default();
+        let mut items = Items::new();
+        for (name, tenant) in &reading.tenants {
+            items.extend(Intake::default().take(name, tenant, &mut register, now).unwrap().items);
+        }
         let mut said: Vec<(String, String, String)> = reading
             .problems
             .iter()

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
 use tidegate_controller::build::Settings;
-use tidegate_controller::intake::{Found, Reading};
+use tidegate_controller::intake::{ConfigMaps, Found, Reading};
 use tidegate_controller::metrics::Metrics;
 use tidegate_controller::objects::{ObjectKey, ObjectKind};
 use tidegate_controller::{Config, ControllerEvent, Handle, State, start};
@@ -38,9 +38,8 @@ pub(crate) fn key(value: &Value) -> ObjectKey {
 }
 
 fn reading(written: &BTreeMap<ObjectKey, Value>) -> Arc<Reading> {
-    let found = |value: &Value| Found { value: Arc::new(value.clone()), ..Found::default() };
-    let found = written.iter().map(|(key, value)| (key.clone(), found(value))).collect();
-    Arc::new(Reading { found, ..Reading::default() })
+    let found = written.iter().map(|(key, value)| (key.clone(), Found::of(value.clone())));
+    Arc::new(Reading::of(found, ConfigMaps::new()))
 }
 
 impl World {

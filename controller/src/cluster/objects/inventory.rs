@@ -9,8 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kube_client::Resource as _;
 use kube_runtime::watcher::Event;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tidegate_core::{Code, Source as Identity, Uid};
 use tidegate_crd::{API_VERSION, Violation};
 
@@ -19,10 +20,10 @@ use super::super::raw::Raw;
 use super::super::{finalizers, labels, status};
 use crate::folder::OBJECTS_MAX;
 use crate::form::department_of;
-use crate::intake::{ConfigMaps, Found, Reading};
+use crate::intake::{ConfigMaps, Found, Reading, Tenant, Written};
 use crate::last_good::{self, SPEC_BYTES_MAX};
-use crate::objects::{ObjectKey, ObjectKind};
-use kube_client::Resource as _;
+use crate::objects::{ObjectKey, ObjectKind, TenantName};
+use crate::status::Said;
 
 /// Accounts that may be missing from a new listing and be believed to be gone.
 const MISSING_MAX: usize = 50;
@@ -54,8 +55,8 @@ pub(super) struct Inventory {
     config_maps: Listing<(String, String), BTreeMap<String, String>>,
     /// The department that each namespace is labelled with.
     namespaces: Listing<String, Box<str>>,
-    /// The ConfigMaps of the last reading, shared while they are the same.
-    last_config_maps: Arc<ConfigMaps>,
+    /// The same as readings have it, once everything was listed.
+    tenants: Option<BTreeMap<TenantName, Arc<Tenant>>>,
     /// Most objects.
     room: usize,
     changed: bool,
@@ -78,23 +79,69 @@ impl<K, V> Default for Listing<K, V> {
     }
 }
 
+/// What a watch can say of one thing.
+trait Entry {
+    /// Whether a round would notice the difference.
+    fn same(&self, other: &Self) -> bool;
+
+    /// Takes over from one that is the same what nobody decides by.
+    fn renew(&mut self, _newer: Self)
+    where
+        Self: Sized,
+    {
+    }
+
+    /// Whether it is doubted that this is gone when a listing does not have it.
+    fn is_doubted(&self) -> bool {
+        false
+    }
+}
+
+impl Entry for BTreeMap<String, String> {
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+impl Entry for Box<str> {
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
 /// One object.
 #[derive(Clone, Debug)]
 struct Seen {
-    found: Found,
+    found: Arc<Found>,
+    /// Our own conditions, which make no difference.
+    said: Option<Arc<Said>>,
     uid: Option<Uid>,
+    is_account: bool,
     deleting: bool,
     held: bool,
 }
 
-impl Seen {
-    /// Whether a round would notice the difference; our own conditions make none.
+impl Entry for Seen {
     fn same(&self, other: &Self) -> bool {
-        self.found.value == other.found.value
-            && self.found.identity == other.found.identity
-            && self.deleting == other.deleting
-            && self.held == other.held
+        self.found == other.found && self.deleting == other.deleting && self.held == other.held
     }
+
+    fn renew(&mut self, newer: Self) {
+        self.said = newer.said;
+    }
+
+    fn is_doubted(&self) -> bool {
+        // A deletion that was seen begins with its timestamp.
+        self.is_account && !self.deleting
+    }
+}
+
+/// What an event was about.
+#[derive(Debug)]
+struct Noted<K> {
+    key: K,
+    /// Whether a round would notice.
+    changed: bool,
 }
 
 impl Inventory {
@@ -104,75 +151,78 @@ impl Inventory {
             objects: ObjectKind::ALL.into_iter().map(|kind| (kind, Listing::default())).collect(),
             config_maps: Listing::default(),
             namespaces: Listing::default(),
-            last_config_maps: Arc::default(),
+            tenants: None,
             room: OBJECTS_MAX,
             changed: false,
         }
     }
 
     /// Takes note of what a watch said.
-    pub(super) fn take(&mut self, source: Source, mut event: Event<Raw>) {
-        let changed = match source {
+    pub(super) fn take(&mut self, source: Source, event: Event<Raw>) {
+        match source {
             Source::Kind(kind) => self.take_object(kind, event),
             Source::ConfigMaps => {
+                let Some(mut event) = read(event, config_map) else { return };
                 self.limit_config_maps(&mut event);
-                self.config_maps.take(event, config_map, |one, other| one == other, |_| false)
+                let noted = self.config_maps.take(event);
+                let changed = noted.into_iter().filter(|noted| noted.changed);
+                let namespaces: BTreeSet<String> = changed.map(|noted| noted.key.0).collect();
+                namespaces.iter().for_each(|namespace| self.note_config_maps(namespace));
             }
             Source::Namespaces => {
-                self.namespaces.take(event, namespace, |one, other| one == other, |_| false)
+                let Some(event) = read(event, namespace) else { return };
+                let noted = self.namespaces.take(event);
+                for noted in noted.into_iter().filter(|noted| noted.changed) {
+                    self.note_namespace(&noted.key);
+                }
             }
-        };
-        self.changed |= changed;
+        }
     }
 
     /// Empties a ConfigMap that its namespace has no room for.
-    fn limit_config_maps(&self, event: &mut Event<Raw>) {
-        let (kept, raw) = match event {
-            Event::Apply(raw) => (&self.config_maps.there, raw),
-            Event::InitApply(raw) => (&self.config_maps.coming, raw),
+    fn limit_config_maps(&self, event: &mut Event<((String, String), BTreeMap<String, String>)>) {
+        let (kept, ((namespace, name), data)) = match event {
+            Event::Apply(entry) => (&self.config_maps.there, entry),
+            Event::InitApply(entry) => (&self.config_maps.coming, entry),
             Event::Init | Event::InitDone | Event::Delete(_) => return,
         };
-        let meta = raw.meta();
-        let (Some(namespace), Some(name)) = (meta.namespace.clone(), meta.name.clone()) else { return };
         let first = (namespace.clone(), String::new());
-        let neighbours = kept.range(first..).take_while(|((place, _), _)| *place == namespace);
-        let others = neighbours.filter(|((_, other), _)| *other != name).flat_map(|(_, data)| data.values());
+        let neighbours = kept.range(first..).take_while(|((place, _), _)| place == namespace);
+        let others = neighbours.filter(|((_, other), _)| other != name).flat_map(|(_, data)| data.values());
         let others: usize = others.map(String::len).sum();
-        let data = raw.value.get("data").and_then(Value::as_object);
-        let own: usize = data.into_iter().flatten().filter_map(|(_, text)| Some(text.as_str()?.len())).sum();
-        if others.saturating_add(own) > CONFIG_MAPS_BYTES_MAX
-            && let Some(object) = raw.value.as_object_mut()
-        {
+        let own: usize = data.values().map(String::len).sum();
+        if others.saturating_add(own) > CONFIG_MAPS_BYTES_MAX {
             tracing::error!(
                 namespace,
                 name,
                 "the namespace's ConfigMaps are too large; this one is left empty"
             );
-            object.remove("data");
+            data.clear();
         }
     }
 
-    fn take_object(&mut self, kind: ObjectKind, event: Event<Raw>) -> bool {
+    fn take_object(&mut self, kind: ObjectKind, event: Event<Raw>) {
         let others = self.objects.iter().filter(|(other, _)| **other != kind);
         let others: usize = others.map(|(_, listing)| listing.len()).sum();
         let room = self.room.saturating_sub(others);
-        let Some(listing) = self.objects.get_mut(&kind) else { return false };
+        let Some(listing) = self.objects.get_mut(&kind) else { return };
+        let Some(event) = read(event, |raw| seen(kind, raw)) else { return };
         // An object that is known may always change: nothing that is taken away is missed.
         let left_out = match &event {
-            Event::Apply(raw) if listing.there.len() >= room => {
-                key(kind, raw).filter(|key| !listing.there.contains_key(key))
+            Event::Apply((key, _)) if listing.there.len() >= room => {
+                Some(key).filter(|key| !listing.there.contains_key(*key))
             }
-            Event::InitApply(raw) if listing.coming.len() >= room => key(kind, raw),
+            Event::InitApply((key, _)) if listing.coming.len() >= room => Some(key),
             _ => None,
         };
         if let Some(key) = left_out {
             tracing::error!(object = %key, "there are {} objects already; it is left out", self.room);
-            return false;
+            return;
         }
         let listed = matches!(event, Event::InitDone);
-        // A deletion that was seen begins with its timestamp.
-        let doubted = |seen: &Seen| kind == ObjectKind::VpnUser && !seen.deleting;
-        let changed = listing.take(event, |raw| seen(kind, raw), Seen::same, doubted);
+        let (was_listed, missing) = (listing.listed, listing.missing.clone());
+        let noted = listing.take(event);
+        self.changed |= !was_listed && listing.listed || missing != listing.missing;
         if listed && !listing.missing.is_empty() {
             tracing::error!(
                 accounts = listing.missing.len(),
@@ -180,55 +230,120 @@ impl Inventory {
                  back or the controller is started anew"
             );
         }
-        changed
+        noted.iter().for_each(|noted| self.note_object(&noted.key, noted.changed));
+        if kind == ObjectKind::VpnGateway {
+            // Which one is served may be another now.
+            let gateways = self.objects.get(&kind).into_iter().flat_map(|listing| listing.there.keys());
+            for key in gateways.cloned().collect::<Vec<_>>() {
+                self.note_object(&key, true);
+            }
+        }
     }
 
     /// The reading, once everything is listed and whenever it is another than before.
     pub(super) fn reading(&mut self) -> Option<Reading> {
+        if self.tenants.is_none() {
+            self.begin()?;
+        }
+        if !std::mem::take(&mut self.changed) {
+            return None;
+        }
+        let held_back = self.objects.values().map(|listing| listing.missing.len()).sum();
+        Some(Reading { tenants: self.tenants.clone()?, held_back, ..Reading::default() })
+    }
+
+    /// Makes the first reading, once everything is listed.
+    fn begin(&mut self) -> Option<()> {
         let listed = self.config_maps.listed
             && self.namespaces.listed
             && self.objects.values().all(|listing| listing.listed);
-        if !listed || !self.changed {
+        if !listed {
             return None;
         }
-        self.changed = false;
-        self.share_config_maps();
-        let mut reading = Reading {
-            config_maps: Arc::clone(&self.last_config_maps),
-            held_back: self.objects.values().map(|listing| listing.missing.len()).sum(),
-            ..Reading::default()
-        };
-        for (key, seen) in self.objects.values().flat_map(|listing| &listing.there) {
-            if seen.deleting {
-                if let Some(uid) = seen.uid.clone().filter(|_| seen.held) {
-                    reading.leaving.insert(key.clone(), uid);
-                }
-                continue;
-            }
-            let mut found = seen.found.clone();
-            found.violations.extend(self.misplaced(key));
-            reading.found.insert(key.clone(), found);
-            if let Some(uid) =
-                seen.uid.clone().filter(|_| !seen.held && finalizers::KINDS.contains(&key.kind))
-            {
-                reading.unheld.insert(key.clone(), uid);
-            }
+        self.tenants = Some(BTreeMap::new());
+        self.changed = true;
+        let keys = self.objects.values().flat_map(|listing| listing.there.keys());
+        for key in keys.cloned().collect::<Vec<_>>() {
+            self.note_object(&key, true);
         }
-        Some(reading)
+        let namespaces: BTreeSet<String> =
+            self.config_maps.there.keys().map(|(namespace, _)| namespace.clone()).collect();
+        namespaces.iter().for_each(|namespace| self.note_config_maps(namespace));
+        Some(())
     }
 
-    fn share_config_maps(&mut self) {
+    /// Changes a tenant; one of which nothing is left goes.
+    fn change(&mut self, name: &TenantName, change: impl FnOnce(&mut Tenant)) {
+        let Some(tenants) = &mut self.tenants else { return };
+        let tenant = tenants.entry(Arc::clone(name)).or_default();
+        change(Arc::make_mut(tenant));
+        if **tenant == Tenant::default() {
+            tenants.remove(name);
+        }
+    }
+
+    /// Puts what is known of an object into its tenant.
+    fn note_object(&mut self, key: &ObjectKey, changed: bool) {
+        if self.tenants.is_none() {
+            return;
+        }
+        let seen = self.objects.get(&key.kind).and_then(|listing| listing.there.get(key)).cloned();
+        let said = seen.as_ref().and_then(|seen| seen.said.clone());
+        let (leaving, there) = match seen {
+            Some(seen) if seen.deleting => (seen.uid.filter(|_| seen.held), None),
+            seen => (None, seen),
+        };
+        let unheld = there.as_ref().filter(|seen| !seen.held && finalizers::KINDS.contains(&key.kind));
+        let unheld = unheld.and_then(|seen| seen.uid.clone());
+        let found = there.map(|seen| match self.misplaced(key) {
+            None => seen.found,
+            Some(violation) => {
+                let mut found = Found::clone(&seen.found);
+                found.violations.push(violation);
+                Arc::new(found)
+            }
+        });
+        let mut news = false;
+        self.change(key.tenant(), |tenant| {
+            if tenant.said.get(key) != said.as_ref() {
+                set(Arc::make_mut(&mut tenant.said), key, said);
+            }
+            if changed && tenant.found.get(key) != found.as_ref() {
+                set(Arc::make_mut(&mut tenant.found), key, found);
+                news = true;
+            }
+            news |= set(&mut tenant.leaving, key, leaving);
+            news |= set(&mut tenant.unheld, key, unheld);
+        });
+        self.changed |= news;
+    }
+
+    fn note_config_maps(&mut self, namespace: &str) {
         let mut values = ConfigMaps::new();
-        for ((namespace, name), data) in &self.config_maps.there {
-            if self.adopted(namespace) {
-                for (key, value) in data {
-                    values.insert((namespace.clone(), name.clone(), key.clone()), value.clone());
-                }
+        if self.adopted(namespace) {
+            let first = (namespace.to_owned(), String::new());
+            let maps = self.config_maps.there.range(first..).take_while(|((place, _), _)| place == namespace);
+            for ((_, name), data) in maps {
+                let entry = |key: &String| (namespace.to_owned(), name.clone(), key.clone());
+                values.extend(data.iter().map(|(key, value)| (entry(key), value.clone())));
             }
         }
-        if *self.last_config_maps != values {
-            self.last_config_maps = Arc::new(values);
-        }
+        let mut news = false;
+        self.change(&namespace.into(), |tenant| {
+            if *tenant.config_maps != values {
+                tenant.config_maps = Arc::new(values);
+                news = true;
+            }
+        });
+        self.changed |= news;
+    }
+
+    /// The label of a namespace is another: that decides about everything in it.
+    fn note_namespace(&mut self, namespace: &str) {
+        let found = self.tenants.as_ref().and_then(|tenants| tenants.get(namespace));
+        let keys: Vec<ObjectKey> = found.into_iter().flat_map(|tenant| tenant.found.keys()).cloned().collect();
+        keys.iter().for_each(|key| self.note_object(key, true));
+        self.note_config_maps(namespace);
     }
 
     /// Whether a namespace is labelled as the one of the department that its name names.
@@ -275,136 +390,154 @@ impl Inventory {
     }
 }
 
-impl<K: Ord + Clone, V> Listing<K, V> {
+impl<K: Ord + Clone, V: Entry> Listing<K, V> {
     fn len(&self) -> usize {
         self.there.len().max(self.coming.len())
     }
 
-    /// Takes note of an event; returns whether anything is another than before.
-    fn take(
-        &mut self,
-        event: Event<Raw>,
-        read: impl Fn(Raw) -> Option<(K, V)>,
-        same: impl Fn(&V, &V) -> bool,
-        doubted: impl Fn(&V) -> bool,
-    ) -> bool {
+    /// Takes note of an event; returns what it was about.
+    fn take(&mut self, event: Event<(K, V)>) -> Vec<Noted<K>> {
         match event {
             Event::Init => {
                 self.coming.clear();
-                false
+                Vec::new()
             }
-            Event::InitApply(raw) => {
-                self.coming.extend(read(raw));
-                false
+            Event::InitApply((key, value)) => {
+                self.coming.insert(key, value);
+                Vec::new()
             }
-            Event::InitDone => self.replace(same, doubted),
-            Event::Apply(raw) => {
-                let Some((key, value)) = read(raw) else { return false };
+            Event::InitDone => self.replace(),
+            Event::Apply((key, value)) => {
                 let came_back = self.missing.remove(&key);
-                let before = self.there.insert(key.clone(), value);
-                let unchanged = before.zip(self.there.get(&key)).is_some_and(|(old, new)| same(&old, new));
-                came_back || !unchanged
+                let changed = self.put(&key, value);
+                vec![Noted { key, changed: came_back || changed }]
             }
-            Event::Delete(raw) => {
-                let Some((key, _)) = read(raw) else { return false };
+            Event::Delete((key, _)) => {
                 self.missing.remove(&key);
-                self.there.remove(&key).is_some()
+                let changed = self.there.remove(&key).is_some();
+                vec![Noted { key, changed }]
+            }
+        }
+    }
+
+    /// Puts an entry in place; whether it is another than before.
+    fn put(&mut self, key: &K, value: V) -> bool {
+        match self.there.get_mut(key) {
+            Some(before) if before.same(&value) => {
+                before.renew(value);
+                false
+            }
+            _ => {
+                self.there.insert(key.clone(), value);
+                true
             }
         }
     }
 
     /// What was listed is what is there, but for too many that are missing at once.
-    fn replace(&mut self, same: impl Fn(&V, &V) -> bool, doubted: impl Fn(&V) -> bool) -> bool {
-        let mut now = std::mem::take(&mut self.coming);
-        let absent = self.there.iter().filter(|(key, value)| !now.contains_key(*key) && doubted(value));
-        let mut missing: BTreeSet<K> = absent.map(|(key, _)| key.clone()).collect();
+    fn replace(&mut self) -> Vec<Noted<K>> {
+        let now = std::mem::take(&mut self.coming);
+        let absent: Vec<K> = self.there.keys().filter(|key| !now.contains_key(*key)).cloned().collect();
+        let doubted = absent.iter().filter(|key| self.there.get(*key).is_some_and(V::is_doubted));
+        let mut missing: BTreeSet<K> = doubted.cloned().collect();
         if missing.difference(&self.missing).count() <= MISSING_MAX {
             // Those that were doubted before are no less doubtful since some others came back.
             missing.retain(|key| self.missing.contains(key));
         }
-        let mut before = std::mem::take(&mut self.there);
-        for key in &missing {
-            if let Some(value) = before.remove(key) {
-                now.insert(key.clone(), value);
-            }
+        let gone = absent.into_iter().filter(|key| !missing.contains(key));
+        let mut noted: Vec<Noted<K>> = gone.map(|key| Noted { key, changed: true }).collect();
+        noted.iter().for_each(|noted| drop(self.there.remove(&noted.key)));
+        for (key, value) in now {
+            let changed = self.put(&key, value);
+            noted.push(Noted { key, changed });
         }
-        let changed = !self.listed
-            || missing != self.missing
-            || before.keys().any(|key| !now.contains_key(key))
-            || now.iter().any(|(key, value)| {
-                !missing.contains(key) && before.get(key).is_none_or(|before| !same(before, value))
-            });
-        self.there = now;
         self.missing = missing;
         self.listed = true;
-        changed
+        noted
     }
 }
 
-fn key(kind: ObjectKind, raw: &Raw) -> Option<ObjectKey> {
-    let metadata = raw.meta();
-    Some(ObjectKey::new(kind, metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref()?))
+/// An event about entries instead of objects; nothing when its object is none of ours.
+fn read<K, V>(event: Event<Raw>, read: impl Fn(Raw) -> Option<(K, V)>) -> Option<Event<(K, V)>> {
+    Some(match event {
+        Event::Init => Event::Init,
+        Event::InitApply(raw) => Event::InitApply(read(raw)?),
+        Event::InitDone => Event::InitDone,
+        Event::Apply(raw) => Event::Apply(read(raw)?),
+        Event::Delete(raw) => Event::Delete(read(raw)?),
+    })
+}
+
+/// Puts a value in its place, or takes it away; whether that is a difference.
+fn set<V: PartialEq>(map: &mut BTreeMap<ObjectKey, V>, key: &ObjectKey, value: Option<V>) -> bool {
+    if map.get(key) == value.as_ref() {
+        return false;
+    }
+    match value {
+        Some(value) => map.insert(key.clone(), value),
+        None => map.remove(key),
+    };
+    true
 }
 
 fn seen(kind: ObjectKind, raw: Raw) -> Option<(ObjectKey, Seen)> {
-    let key = key(kind, &raw)?;
     let metadata = raw.meta();
+    let key =
+        ObjectKey::new(kind, metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref()?);
     let uid: Option<Uid> = metadata.uid.as_deref().and_then(|uid| uid.parse().ok());
     let identity = uid.clone().zip(metadata.generation);
-    let deleting = metadata.deletion_timestamp.is_some();
     let held = metadata.finalizers.iter().flatten().any(|one| one == finalizers::IN_FORCE);
-    let said = raw.value.get("status").and_then(status::said).map(Arc::new);
-    let value = slim(&key, raw.value);
     let found = Found {
-        violations: oversized(kind, &value).into_iter().collect(),
-        value: Arc::new(value),
+        violations: oversized(kind, &raw).into_iter().collect(),
+        written: Written::Text(text(&raw).into()),
         identity: identity.map(|(uid, generation)| Identity { uid, generation }),
-        said,
-        ..Found::default()
+        places: None,
     };
-    Some((key, Seen { found, uid, deleting, held }))
+    let said = raw.status.as_deref().and_then(|status| status::said(status.get())).map(Arc::new);
+    let is_account = kind == ObjectKind::VpnUser;
+    Some((key, Seen { found: Arc::new(found), said, uid, is_account, deleting: raw.deleting, held }))
 }
 
 /// Whether the last good form of an object could not be kept, since it is too large.
-fn oversized(kind: ObjectKind, value: &Value) -> Option<Violation> {
-    let spec = value.get("spec").filter(|_| last_good::KINDS.contains(&kind))?;
-    let bytes = spec.to_string().len();
+fn oversized(kind: ObjectKind, raw: &Raw) -> Option<Violation> {
+    let spec = raw.spec.as_deref().filter(|_| last_good::KINDS.contains(&kind))?;
+    // As it comes it is never shorter than we would write it.
+    if spec.get().len() <= SPEC_BYTES_MAX {
+        return None;
+    }
+    let bytes = serde_json::from_str::<Value>(spec.get()).map_or(usize::MAX, |spec| spec.to_string().len());
     (bytes > SPEC_BYTES_MAX).then(|| {
         let message = format!("it has {bytes} bytes, more than the {SPEC_BYTES_MAX} that can be kept");
         Violation::new("spec", Code::SchemaViolation, message, "split the object into smaller ones")
     })
 }
 
-/// The object without what nothing is decided by.
-fn slim(key: &ObjectKey, mut value: Value) -> Value {
-    let mut metadata = Map::new();
-    metadata.insert("name".into(), Value::from(&*key.name));
-    if key.kind.namespaced() {
-        metadata.insert("namespace".into(), Value::from(&*key.namespace));
+/// The object without what nothing is decided by, as [`Written::Text`] has it.
+fn text(raw: &Raw) -> String {
+    let mut fields = Vec::new();
+    let usual = serde_json::to_string(API_VERSION).unwrap_or_default();
+    if let Some(version) = raw.api_version.as_deref().filter(|version| version.get() != usual) {
+        fields.push(format!("\"apiVersion\":{}", version.get()));
     }
-    if let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
-        let mut annotations = std::mem::take(annotations);
-        annotations.retain(|name, _| name.starts_with(OURS));
-        if !annotations.is_empty() {
-            metadata.insert("annotations".into(), Value::Object(annotations));
-        }
+    let annotations = raw.meta().annotations.iter().flatten().filter(|(name, _)| name.starts_with(OURS));
+    let annotations: BTreeMap<_, _> = annotations.collect();
+    if !annotations.is_empty() {
+        // Texts can always be written.
+        let written = serde_json::to_string(&annotations).unwrap_or_default();
+        fields.push(format!("\"annotations\":{written}"));
     }
-    let mut slim = Map::new();
-    slim.insert("apiVersion".into(), value.get("apiVersion").cloned().unwrap_or_else(|| API_VERSION.into()));
-    slim.insert("kind".into(), Value::from(key.kind.as_str()));
-    slim.insert("metadata".into(), Value::Object(metadata));
-    if let Some(spec) = value.get_mut("spec") {
-        slim.insert("spec".into(), spec.take());
+    if let Some(spec) = &raw.spec {
+        fields.push(format!("\"spec\":{}", spec.get()));
     }
-    Value::Object(slim)
+    format!("{{{}}}", fields.join(","))
 }
 
 fn config_map(raw: Raw) -> Option<((String, String), BTreeMap<String, String>)> {
     let (namespace, name) = (raw.meta().namespace.clone()?, raw.meta().name.clone()?);
     department_of(&namespace)?;
-    let data = raw.value.get("data").and_then(Value::as_object);
-    let data =
-        data.into_iter().flatten().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
+    let data = raw.data.as_deref().and_then(|data| serde_json::from_str::<Value>(data.get()).ok());
+    let data = data.as_ref().and_then(Value::as_object).into_iter().flatten();
+    let data = data.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     Some(((namespace, name), data.collect()))
 }
 

@@ -23,6 +23,12 @@ pub const PREFIX: &str = "__Host-tidegate";
 /// For whom a session cookie on the portal host is sealed; on a resource host it is that host.
 pub const PORTAL: &str = "portal";
 
+/// For whom the session of a VPN client is sealed; it opens for no browser.
+pub const TUNNEL: &str = "tunnel";
+
+/// The session as VPN clients carry it; they know it by this name only.
+pub const WEBVPN: &str = "webvpn";
+
 /// The session.
 pub const SESSION: &str = "__Host-tidegate";
 
@@ -82,6 +88,12 @@ pub struct Session {
 }
 
 impl Session {
+    /// A session that begins at `now`.
+    #[must_use]
+    pub fn of(ticket: Ticket, now: Timestamp) -> Self {
+        Self { ticket, seen: now, renewed: now, view: View::default(), failures: 0, last: None }
+    }
+
     /// The cookie's value for `audience`.
     pub fn seal(&self, ring: &Ring, audience: &str, now: Timestamp) -> Result<String, SealError> {
         ring.seal_text(Purpose::Cookie, audience.as_bytes(), &self.to_bytes(), now)

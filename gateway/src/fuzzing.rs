@@ -19,3 +19,9 @@ pub fn resource_of(authority: &str, portal: &str) -> Option<ResourceId> {
 pub fn proxy_header(bytes: &[u8]) -> Option<(Option<std::net::IpAddr>, usize)> {
     crate::listener::proxy_protocol::parse(bytes).ok()
 }
+
+/// Whether a body of a VPN client's login says something; `None` when it is refused.
+#[must_use]
+pub fn client_says(body: &[u8]) -> Option<String> {
+    crate::tunnel::login::message::Said::parse(body).ok().map(|said| format!("{said:?}"))
+}

@@ -18,6 +18,7 @@ use crate::portal::{self, Answer};
 use crate::proxy::{self, Asked, Awaited};
 use crate::route::{self, Target};
 use crate::shared::ShardContext;
+use crate::tunnel::login;
 
 /// Browsers remember for a year to come with TLS only.
 const TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -68,6 +69,11 @@ pub(crate) async fn handle(
         Target::Site(site) => {
             let asked = Asked { parts, site, connection: Rc::clone(&connection), request: number };
             proxy::handle(&ctx, asked, body).await
+        }
+        Target::Portal if login::is_client(&parts) => {
+            let body = Awaited::new(body, &connection);
+            let answer = login::handle(&ctx, &parts, body, connection.source(), &number);
+            own(&ctx, By::Portal, Box::pin(answer).await)
         }
         Target::Portal => Box::pin(portal(&ctx, &connection, parts, body, &number)).await,
     }

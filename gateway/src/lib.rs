@@ -46,6 +46,7 @@ pub mod shared;
 mod text;
 pub mod ticket;
 mod tls;
+mod tunnel;
 mod upstream;
 
 pub use config::{DialMap, GatewayConfig, Limits, system_roots};

@@ -12,6 +12,7 @@ use std::fmt;
 use askama::Template;
 use tidegate_core::{Department, Lang, Platform, Timestamp, Zone};
 
+use crate::login::steps::Refused;
 use crate::text::time::Civil;
 use crate::text::{text, text_with};
 
@@ -351,7 +352,8 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// The refusal with the text of `key`.
     #[must_use]
-    pub(crate) fn new(lang: Lang, key: &str, code: tidegate_core::Code) -> Self {
+    pub(crate) fn new(lang: Lang, refused: Refused) -> Self {
+        let Refused { key, code } = refused;
         Self { strong: text(lang, key), text: text(lang, &format!("{key}.text")), code: code.to_string() }
     }
 }

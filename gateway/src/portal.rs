@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use tidegate_core::session::EndReason;
+use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{Code, Department, Lang, Snapshot, Timestamp};
 use tidegate_store::audit::{Actor, Event};
 
@@ -57,6 +57,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) query: Form,
     /// The portal's origin, on resource hosts; empty on the portal itself.
     pub(crate) portal: String,
+    /// The kind of session it is about.
+    pub(crate) kind: Kind,
 }
 
 /// A request body that a form can be read from.
@@ -100,6 +102,7 @@ impl<'a> Visit<'a> {
             // A query that is none of ours asks for nothing.
             query: Form::parse(parts.uri.query().unwrap_or_default().as_bytes()).unwrap_or_default(),
             portal: String::new(),
+            kind: Kind::Portal,
         }
     }
 
@@ -376,7 +379,8 @@ impl<'a> Visit<'a> {
 
     /// Who acts, for the audit.
     pub(crate) fn actor(&self) -> Actor {
-        Actor { source: Some(self.source), request: Some(self.request.into()), ..Actor::default() }
+        let request = Some(self.request.into());
+        Actor { source: Some(self.source), request, alone: self.ctx.is_alone(), ..Actor::default() }
     }
 
     /// Puts an event into audit trail and metrics.

@@ -1,5 +1,7 @@
 //! Forms as browsers send them, bounded and decoded.
 
+use std::fmt;
+
 use tidegate_core::Code;
 
 /// Longest form body.
@@ -9,9 +11,16 @@ pub(crate) const FORM_BYTES_MAX: usize = 8 * 1024;
 const FIELDS_MAX: usize = 16;
 
 /// The fields of a form; also of a query string, which is written the same way.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Form {
     fields: Vec<(String, String)>,
+}
+
+impl fmt::Debug for Form {
+    /// The names of the fields: what they hold may be a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.fields.iter().map(|(name, _)| name)).finish()
+    }
 }
 
 impl Form {
@@ -31,6 +40,16 @@ impl Form {
             fields.push((name, value));
         }
         Ok(Self { fields })
+    }
+
+    /// A form of these fields, decoded already.
+    pub(crate) fn of(fields: Vec<(String, String)>) -> Self {
+        Self { fields }
+    }
+
+    /// Whether it has a field called `name`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|(found, _)| found == name)
     }
 
     /// The first field called `name`; empty when there is none.

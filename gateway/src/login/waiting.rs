@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tidegate_core::{AccountId, Code, Credential, DepartmentCode, Uid};
-use tidegate_store::{Intent, Outcome as Settled};
+use tidegate_core::{Code, DepartmentCode};
 
-use super::{Typed, after_check, find, open_session, record_login, refuse, renew, standing_page};
+use super::renewal::{Progress, Renewal, Saving};
+use super::steps::{Hashed, Refused, Typed, record_login};
+use super::{after_check, open_session, refuse, renew, standing_page};
 use crate::cookie;
 use crate::hash::Turn;
-use crate::pages::outcome::{About, Action, Advice, Outcome, Progress, Refresh, Step, StepState};
+use crate::pages::outcome::{self, About, Action, Advice, Outcome, Refresh, Step, StepState};
 use crate::pages::{Frame, Markup, Tone};
 use crate::portal::{Answer, Visit, render, with_cookie};
 
@@ -28,6 +29,9 @@ const POLL_S: u32 = 3;
 /// Seconds after which the page says that the controller does not answer.
 const SLOW_S: i64 = 10;
 
+/// Whoever waits has no place in the room any more.
+const QUEUE_LOST: Refused = Refused { key: "queue-lost", code: Code::FormInvalid };
+
 /// Something that is not finished yet.
 pub(crate) enum Waiting {
     /// In the hashing queue.
@@ -38,7 +42,7 @@ pub(crate) enum Waiting {
         first_place: usize,
     },
     /// With the controller.
-    Saving(Box<Saving>),
+    Saving(Box<Pending>),
 }
 
 /// What a form wants, while it is being hashed.
@@ -56,33 +60,14 @@ pub(crate) struct Attempt {
 pub(crate) enum Task {
     /// Log in, if the password fits this hash.
     Login { phc: Box<str> },
-    /// Set the first password.
-    Activate { code: [u8; 32], uid: Uid, replaces: u64 },
-    /// Set another password; `proof` if the present one was proven before.
-    Change { uid: Uid, replaces: u64, proof: Option<String> },
+    /// Set a new password; `proof` if the present one was proven before.
+    Renew { renewal: Renewal, proof: Option<String> },
 }
 
-/// What hashing gave.
-pub(crate) enum Hashed {
-    /// Whether the password was right.
-    Verified(bool),
-    /// The present password was wrong.
-    OldWrong,
-    /// The new password is one of the latest.
-    Recent,
-    /// The new password's hash.
-    New(Box<str>),
-    /// There were no random numbers, or no memory.
-    Failed,
-}
-
-/// A password on its way to the truth.
-pub(crate) struct Saving {
+/// A password on its way to the truth, and where its owner goes then.
+pub(crate) struct Pending {
     pub(crate) page: DepartmentCode,
-    pub(crate) id: AccountId,
-    pub(crate) intent: Intent,
-    /// Whether the store has it.
-    pub(crate) offered: bool,
+    pub(crate) saving: Saving,
     pub(crate) next: String,
     pub(crate) failures: u32,
 }
@@ -100,7 +85,7 @@ pub(crate) async fn wait(visit: &Visit<'_>) -> Answer {
 
 fn lost(visit: &Visit<'_>) -> Answer {
     let answer = match visit.remembered() {
-        Some(department) => refuse(visit, &department.code, "", "", "queue-lost", Code::FormInvalid),
+        Some(department) => refuse(visit, &department.code, "", "", QUEUE_LOST),
         None => super::choose(visit),
     };
     with_cookie(answer, cookie::clear(cookie::WAIT))
@@ -122,7 +107,7 @@ pub(crate) async fn go_on(visit: &Visit<'_>, waiting: Waiting, name: Option<Stri
                 }
             }
         }
-        Waiting::Saving(saving) => Box::pin(save(visit, saving, name)).await,
+        Waiting::Saving(pending) => Box::pin(save(visit, pending, name)).await,
     }
 }
 
@@ -139,91 +124,41 @@ async fn finish(visit: &Visit<'_>, attempt: Attempt, hashed: Hashed, name: Optio
             let phc = phc.clone();
             after_check(visit, attempt, &phc, right).await
         }
-        (Task::Activate { .. } | Task::Change { .. }, hashed) => {
-            match renew::after_hashing(visit, attempt, hashed).await {
-                Ok(saving) => go_on(visit, Waiting::Saving(Box::new(saving)), name).await,
-                Err(answer) => *answer,
-            }
+        (Task::Login { .. }, _) => {
+            refuse(visit, &attempt.page, &attempt.typed.user, &attempt.next, Refused::KEPT)
         }
-        (Task::Login { .. }, _) => refuse(
-            visit,
-            &attempt.page,
-            &attempt.typed.user,
-            &attempt.next,
-            "error-session-kept",
-            Code::StoreFailed,
-        ),
+        (Task::Renew { .. }, hashed) => match renew::after_hashing(visit, attempt, hashed).await {
+            Ok(pending) => go_on(visit, Waiting::Saving(Box::new(pending)), name).await,
+            Err(answer) => *answer,
+        },
     }
 }
 
-/// What became of a password on its way.
-enum Progressed {
-    /// The snapshot of this gateway has it.
-    Saved,
-    /// It was refused.
-    Refused(Code),
-    /// Not yet.
-    Waiting,
-}
-
-async fn save(visit: &Visit<'_>, mut saving: Box<Saving>, name: Option<String>) -> Answer {
-    if !saving.offered {
-        match visit.ctx.offer(saving.intent.clone()).await {
-            Ok(()) => saving.offered = true,
-            Err(error) => tracing::warn!(%error, "a password change could not be handed over yet"),
-        }
-    }
+async fn save(visit: &Visit<'_>, mut pending: Box<Pending>, name: Option<String>) -> Answer {
     let patience = if name.is_some() { POLL_PATIENCE } else { SAVING_PATIENCE };
-    let deadline = tokio::time::Instant::now() + patience;
-    let mut views = visit.ctx.views();
-    loop {
-        // Marked as seen before it is looked at, so that no view is missed in between.
-        let snapshot = views.borrow_and_update().snapshot.clone();
-        let version =
-            snapshot.as_ref().and_then(|snapshot| snapshot.account(&saving.id)).and_then(|account| {
-                (account.source.uid == saving.intent.uid).then_some(account.credential.as_ref()?.version)
-            });
-        match progressed(visit, &saving, version).await {
-            Progressed::Saved => return saved(visit, &saving).await,
-            Progressed::Refused(code) => return renew::refused(visit, &saving, code),
-            Progressed::Waiting => {}
+    match pending.saving.advance(visit, patience).await {
+        Progress::Saved => saved(visit, &pending).await,
+        Progress::Refused(code) => renew::refused(visit, &pending, code),
+        Progress::Waiting => {
+            let page = pending_page(visit, &pending);
+            park(visit, Waiting::Saving(pending), name, page)
         }
-        if !matches!(tokio::time::timeout_at(deadline, views.changed()).await, Ok(Ok(()))) {
-            break;
-        }
-    }
-    let page = pending_page(visit, &saving);
-    park(visit, Waiting::Saving(saving), name, page)
-}
-
-async fn progressed(visit: &Visit<'_>, saving: &Saving, version: Option<u64>) -> Progressed {
-    let replaced = saving.intent.replaces;
-    if version.is_some_and(|version| version > replaced) {
-        // A newer version alone may be somebody else's change; the outcome says whose it is.
-        return match visit.ctx.outcome(saving.intent.id).await {
-            Ok(Some(Settled::Done { .. })) => Progressed::Saved,
-            Ok(Some(Settled::Refused(code))) => Progressed::Refused(code),
-            Ok(None) | Err(_) => Progressed::Waiting,
-        };
-    }
-    match visit.ctx.outcome(saving.intent.id).await {
-        Ok(Some(Settled::Refused(code))) => Progressed::Refused(code),
-        _ => Progressed::Waiting,
     }
 }
 
 /// The new password is in force here: its owner goes on without typing it again.
-async fn saved(visit: &Visit<'_>, saving: &Saving) -> Answer {
-    renew::record(visit, saving, None);
-    let typed = Typed { department: saving.id.department.clone(), user: saving.id.name.to_string() };
-    let Some((department, account)) = find(visit, &typed) else {
+async fn saved(visit: &Visit<'_>, pending: &Pending) -> Answer {
+    let saving = &pending.saving;
+    saving.record(visit, None);
+    let Some((department, account)) = saving.account(visit) else {
         return visit.problem(Code::AccountUnknown, About::default());
     };
     if let Some(reason) = account.standing(visit.ctx.now()).denied {
-        record_login(visit, Some(saving.id.clone()), Some(&saving.intent.uid), Some(reason.code()));
+        let id = saving.intent.account.clone();
+        record_login(visit, Some(id), Some(&saving.intent.uid), Some(reason.code()));
         return standing_page(visit, &department, reason.code());
     }
-    open_session(visit, &department, &account, saving.failures, &saving.next).await
+    open_session(visit, &department, &account, pending.failures, &pending.next).await
 }
 
 fn frame(visit: &Visit<'_>, department: &DepartmentCode) -> Frame {
@@ -244,7 +179,7 @@ fn queue_page(visit: &Visit<'_>, department: &DepartmentCode, place: usize, firs
         heading: f.rich("queue-heading", "place", &Markup::number(&place.to_string())),
         big: true,
         lead: Markup::text(&f.t("queue-lead")),
-        progress: Some(Progress {
+        progress: Some(outcome::Progress {
             label: f.t("queue-progress"),
             whole: first,
             done: first.saturating_sub(place),
@@ -268,11 +203,11 @@ fn queue_page(visit: &Visit<'_>, department: &DepartmentCode, place: usize, firs
     }
 }
 
-fn pending_page(visit: &Visit<'_>, saving: &Saving) -> Outcome {
-    let f = frame(visit, &saving.page);
-    let slow = visit.now.since(saving.intent.at) >= SLOW_S;
+fn pending_page(visit: &Visit<'_>, pending: &Pending) -> Outcome {
+    let f = frame(visit, &pending.page);
+    let slow = visit.now.since(pending.saving.intent.at) >= SLOW_S;
     let lead = f.t(if slow { "pending-slow" } else { "pending-lead" });
-    let slip = slow.then(|| crate::pages::outcome::slip(&f, Code::ChangePending, visit.request));
+    let slip = slow.then(|| outcome::slip(&f, Code::ChangePending, visit.request));
     Outcome {
         tone: Tone::Wait,
         icon: "gate-wait",
@@ -286,7 +221,7 @@ fn pending_page(visit: &Visit<'_>, saving: &Saving) -> Outcome {
         advice: Some(Advice {
             text: vec![f.t("pending-text")],
             main: Some(Action { label: f.t("pending-refresh"), href: "/wait".to_owned() }),
-            other: Some(Action { label: f.t("pending-leave"), href: format!("/{}", saving.page) }),
+            other: Some(Action { label: f.t("pending-leave"), href: format!("/{}", pending.page) }),
         }),
         contact: None,
         slip,
@@ -294,12 +229,4 @@ fn pending_page(visit: &Visit<'_>, saving: &Saving) -> Outcome {
         refresh: Some(Refresh { seconds: POLL_S, href: "/wait".to_owned() }),
         f,
     }
-}
-
-/// The hashes a new password must not fit: the present one first.
-pub(super) fn latest(credential: &Credential) -> Vec<Box<str>> {
-    let mut all: Vec<Box<str>> = credential.password.iter().cloned().collect();
-    all.extend(credential.history.iter().cloned());
-    all.truncate(Credential::HISTORY_MAX);
-    all
 }

@@ -59,7 +59,7 @@ fn rules(lang: Lang) -> Vec<RuleView> {
 
 fn pages(lang: Lang) -> Vec<(&'static str, String)> {
     let department = Pick { code: "sbzx".to_owned(), title: "市社会保险服务中心".to_owned() };
-    let refusal = Refusal::new(lang, "error-login-failed", Code::LoginFailed);
+    let refusal = Refusal::new(lang, Refused::LOGIN);
     let tile = |id: &str, title: &str, icon: &str, why| Tile {
         id: id.to_owned(),
         title: title.to_owned(),

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod browser;
+mod client;
 mod cut;
 mod drain;
 mod edge;
@@ -12,5 +13,6 @@ mod portal;
 mod proxy;
 mod systems;
 mod together;
+mod tunnel;
 mod wire;
 mod world;

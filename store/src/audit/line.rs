@@ -73,6 +73,9 @@ fn actor_fields(actor: &Actor) -> Map<String, Value> {
     if let Some(source) = actor.source {
         map.insert("src_endpoint".into(), json!({"ip": source.to_string()}));
     }
+    if actor.alone {
+        map.insert("store".into(), json!("away"));
+    }
     if let Some(request) = &actor.request {
         map.insert("http_request".into(), json!({"uid": cut(request)}));
     }

@@ -31,6 +31,8 @@ pub struct Actor {
     pub source: Option<IpAddr>,
     /// The request's id, as the page shows it.
     pub request: Option<Box<str>>,
+    /// Whether the store was away, so that only this gateway knew of logins, failures and one-time facts.
+    pub alone: bool,
 }
 
 /// What happened.

@@ -1,0 +1,410 @@
+//! The first password by activation code, and another password later: what both faces do about them.
+//!
+//! ```text
+//!  opened_by: the code is right  --+
+//!  Proof: the right to set one   --+--> submit: rules, hashing queue --> intent --> Saving: controller,
+//!                                                                         own snapshot shows the new version
+//! ```
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::constant_time;
+use aws_lc_rs::digest::{SHA256, digest};
+use tidegate_core::{Account, AccountId, Code, Credential, Department, Timestamp, Uid};
+use tidegate_store::audit::{Actor, Event};
+use tidegate_store::{Intent, IntentAction, IntentId, Outcome as Settled};
+
+use super::steps::{Failures, Hashed, Refused, Typed, find};
+use crate::hash::{self, Turn};
+use crate::keys::Purpose;
+use crate::password::{Rule, broken};
+use crate::portal::Visit;
+use crate::ticket::{Reader, Writer};
+
+/// Longest activation code as typed, with hyphens and spaces.
+const CODE_CHARS_MAX: usize = 40;
+
+/// Seconds for which the right to set a new password lasts after the present one, or the code, was proven.
+const PROOF_S: i64 = 900;
+
+/// The activation code is wrong, used or expired.
+pub(crate) const ACTIVATION_REFUSED: Refused =
+    Refused { key: "error-activation-refused", code: Code::ActivationRefused };
+/// The present password is wrong.
+pub(crate) const OLD_WRONG: Refused = Refused { key: "error-old-wrong", code: Code::LoginFailed };
+/// Somebody else changed the password meanwhile.
+pub(crate) const CHANGED: Refused =
+    Refused { key: "error-credential-changed", code: Code::CredentialChanged };
+const TOO_WEAK: Refused = Refused { key: "error-password-too-weak", code: Code::PasswordTooWeak };
+const DIFFERS: Refused = Refused { key: "error-password-differs", code: Code::FormInvalid };
+
+/// Why a new password is not taken.
+pub(crate) struct NotTaken {
+    pub(crate) refused: Refused,
+    /// The rules it breaks, if it was looked at.
+    pub(crate) rules: Option<Vec<Rule>>,
+}
+
+impl From<Refused> for NotTaken {
+    fn from(refused: Refused) -> Self {
+        Self { refused, rules: None }
+    }
+}
+
+/// What a new password is set for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// It is the first one; this is the digest of the code.
+    Activation([u8; 32]),
+    /// It replaces one.
+    Change,
+}
+
+/// A new password under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Renewal {
+    pub(crate) occasion: Occasion,
+    uid: Uid,
+    replaces: u64,
+}
+
+/// Puts the hashing of a new password into the queue. `old` is the present password where it must be proven.
+pub(crate) fn submit(
+    visit: &Visit<'_>,
+    (department, account): (&Department, &Account),
+    occasion: Occasion,
+    (new, again): (&str, &str),
+    old: Option<&str>,
+) -> Result<(Renewal, Turn<Hashed>), NotTaken> {
+    let gone = if occasion == Occasion::Change { CHANGED } else { ACTIVATION_REFUSED };
+    let credential = account.credential.as_ref().ok_or(gone)?;
+    let rules = broken(new, &personal(department, account));
+    if !rules.is_empty() {
+        return Err(NotTaken { refused: TOO_WEAK, rules: Some(rules) });
+    }
+    if new != again {
+        return Err(NotTaken { refused: DIFFERS, rules: Some(rules) });
+    }
+    let old = match old {
+        Some(old) => Some((old.to_owned(), credential.password.clone().ok_or(gone)?)),
+        None => None,
+    };
+    let new = new.to_owned();
+    let latest = latest(credential);
+    let work = move || match old.map_or(Some(true), |(old, present)| hash::verify(&old, &present)) {
+        Some(true) => renewed(&new, &latest),
+        Some(false) => Hashed::OldWrong,
+        None => Hashed::Failed,
+    };
+    let queue = department.code.as_str();
+    let turn = visit.ctx.hash_queue().submit(queue, work).map_err(|_| Refused::BUSY)?;
+    let renewal = Renewal { occasion, uid: account.source.uid.clone(), replaces: credential.version };
+    Ok((renewal, turn))
+}
+
+/// Hashes a new password unless it is one of the latest. Slow: for hashing threads.
+fn renewed(new: &str, latest: &[Box<str>]) -> Hashed {
+    for phc in latest {
+        match hash::verify(new, phc) {
+            Some(false) => {}
+            Some(true) => return Hashed::Recent,
+            None => return Hashed::Failed,
+        }
+    }
+    hash::hash(new).map_or(Hashed::Failed, Hashed::New)
+}
+
+/// The hashes a new password must not fit: the present one first.
+fn latest(credential: &Credential) -> Vec<Box<str>> {
+    let mut all: Vec<Box<str>> = credential.password.iter().cloned().collect();
+    all.extend(credential.history.iter().cloned());
+    all.truncate(Credential::HISTORY_MAX);
+    all
+}
+
+/// After hashing: what the controller is asked for.
+pub(crate) async fn intent(
+    visit: &Visit<'_>,
+    (department, account): (&Department, &Account),
+    renewal: Renewal,
+    hashed: Hashed,
+) -> Result<Intent, NotTaken> {
+    let id = AccountId { department: department.code.clone(), name: account.name.clone() };
+    let password = match hashed {
+        Hashed::New(password) => password,
+        Hashed::OldWrong => {
+            Failures::count(visit, &Typed::from(&id)).await;
+            record_change(visit, &id, account, Some(Code::LoginFailed));
+            return Err(OLD_WRONG.into());
+        }
+        Hashed::Recent => {
+            return Err(NotTaken { refused: TOO_WEAK, rules: Some(vec![Rule::Recent]) });
+        }
+        Hashed::Failed | Hashed::Verified(_) => return Err(Refused::KEPT.into()),
+    };
+    let Renewal { occasion, uid, replaces } = renewal;
+    let action = match occasion {
+        Occasion::Activation(code) => {
+            let until =
+                account.credential.as_ref().map_or(visit.now, |credential| credential.activation_until);
+            // One winner, on whichever gateway: a copied slip cannot be used by two at once.
+            match visit.ctx.claim_once(&format!("activation/{uid}/{}", hex(&code)), until).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    record_activation(visit, Some(id), Some(Code::ActivationRefused));
+                    return Err(ACTIVATION_REFUSED.into());
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "an activation code could not be claimed");
+                    return Err(Refused::KEPT.into());
+                }
+            }
+            IntentAction::Activate { code, password }
+        }
+        Occasion::Change => IntentAction::ChangePassword { password },
+    };
+    let number = IntentId(ulid::Ulid::generate().0);
+    Ok(Intent { id: number, account: id, uid, replaces, action, at: visit.ctx.now() })
+}
+
+/// A password on its way to the truth.
+pub(crate) struct Saving {
+    pub(crate) intent: Intent,
+    /// Whether the store has it.
+    offered: bool,
+}
+
+/// What became of a password on its way.
+pub(crate) enum Progress {
+    /// The snapshot of this gateway has it.
+    Saved,
+    /// It was refused.
+    Refused(Code),
+    /// Not yet.
+    Waiting,
+}
+
+impl Saving {
+    /// A change that nobody has been told of yet.
+    pub(crate) fn new(intent: Intent) -> Self {
+        Self { intent, offered: false }
+    }
+
+    /// Hands it over if that has not worked yet, and waits until it is saved or refused, at most for
+    /// `patience`.
+    pub(crate) async fn advance(&mut self, visit: &Visit<'_>, patience: Duration) -> Progress {
+        if !self.offered {
+            match visit.ctx.offer(self.intent.clone()).await {
+                Ok(()) => self.offered = true,
+                Err(error) => tracing::warn!(%error, "a password change could not be handed over yet"),
+            }
+        }
+        let deadline = tokio::time::Instant::now() + patience;
+        let mut views = visit.ctx.views();
+        loop {
+            // Marked as seen before it is looked at, so that no view is missed in between.
+            let snapshot = views.borrow_and_update().snapshot.clone();
+            let account = snapshot.as_ref().and_then(|snapshot| snapshot.account(&self.intent.account));
+            let version = account.and_then(|account| {
+                (account.source.uid == self.intent.uid).then_some(account.credential.as_ref()?.version)
+            });
+            match self.judge(visit, version).await {
+                Progress::Waiting => {}
+                settled => return settled,
+            }
+            if !matches!(tokio::time::timeout_at(deadline, views.changed()).await, Ok(Ok(()))) {
+                return Progress::Waiting;
+            }
+        }
+    }
+
+    async fn judge(&self, visit: &Visit<'_>, version: Option<u64>) -> Progress {
+        let newer = version.is_some_and(|version| version > self.intent.replaces);
+        match visit.ctx.outcome(self.intent.id).await {
+            // A newer version alone may be somebody else's change; the outcome says whose it is.
+            Ok(Some(Settled::Done { .. })) if newer => Progress::Saved,
+            Ok(Some(Settled::Refused(code))) => Progress::Refused(code),
+            _ => Progress::Waiting,
+        }
+    }
+
+    /// The account it is for, once it is in force here.
+    pub(crate) fn account(&self, visit: &Visit<'_>) -> Option<(Arc<Department>, Arc<Account>)> {
+        find(visit, &Typed::from(&self.intent.account))
+    }
+
+    /// What somebody is told whose change the controller refused with `code`.
+    pub(crate) fn refusal(&self, code: Code) -> Refused {
+        match (&self.intent.action, code) {
+            (IntentAction::Activate { .. }, Code::ActivationRefused) => ACTIVATION_REFUSED,
+            _ => Refused { code, ..CHANGED },
+        }
+    }
+
+    /// Puts its end into the audit trail.
+    pub(crate) fn record(&self, visit: &Visit<'_>, refused: Option<Code>) {
+        let actor = Actor {
+            account: Some(self.intent.account.clone()),
+            uid: Some(self.intent.uid.clone()),
+            ..visit.actor()
+        };
+        visit.record(match self.intent.action {
+            IntentAction::Activate { .. } => Event::Activation { actor, refused },
+            IntentAction::ChangePassword { .. } => Event::PasswordChange { actor, refused },
+        });
+    }
+}
+
+/// Puts the end of an activation into the audit trail.
+pub(crate) fn record_activation(visit: &Visit<'_>, account: Option<AccountId>, refused: Option<Code>) {
+    visit.record(Event::Activation { actor: Actor { account, ..visit.actor() }, refused });
+}
+
+/// Puts the end of a change into the audit trail.
+pub(crate) fn record_change(visit: &Visit<'_>, id: &AccountId, account: &Account, refused: Option<Code>) {
+    let actor = Actor { account: Some(id.clone()), uid: Some(account.source.uid.clone()), ..visit.actor() };
+    visit.record(Event::PasswordChange { actor, refused });
+}
+
+/// What says who an account belongs to.
+fn personal<'a>(department: &'a Department, account: &'a Account) -> Vec<&'a str> {
+    let mut all = vec![
+        account.name.as_str(),
+        &*account.person.display_name,
+        &*account.person.unit,
+        department.code.as_str(),
+    ];
+    all.extend(department.title.zh_cn.as_deref());
+    all.extend(department.title.en.as_deref());
+    all
+}
+
+/// Whether a text could be an activation code.
+pub(crate) fn could_be_code(typed: &str) -> bool {
+    !typed.is_empty() && typed.chars().count() <= CODE_CHARS_MAX
+}
+
+/// The account meant, if the code with this digest opens it now.
+pub(crate) fn opened_by(
+    visit: &Visit<'_>,
+    typed: &Typed,
+    code: &[u8; 32],
+) -> Option<(Arc<Department>, Arc<Account>)> {
+    find(visit, typed).filter(|(_, account)| {
+        account.credential.as_ref().is_some_and(|credential| opens(credential, code, visit.now))
+    })
+}
+
+fn opens(credential: &Credential, code: &[u8; 32], now: Timestamp) -> bool {
+    now < credential.activation_until
+        && credential
+            .activation
+            .as_ref()
+            .is_some_and(|wanted| constant_time::verify_slices_are_equal(wanted, code).is_ok())
+}
+
+/// The digest of a code as it was typed: case, hyphens and spaces do not matter, and what looks like a
+/// letter is one.
+pub(crate) fn code_digest(typed: &str) -> [u8; 32] {
+    let normal: String = typed
+        .chars()
+        .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '‐' | '–' | '—' | '－'))
+        .map(|c| match c.to_ascii_uppercase() {
+            '0' => 'O',
+            '1' => 'I',
+            c => c,
+        })
+        .collect();
+    let mut out = [0; 32];
+    if let Some(bytes) = digest(&SHA256, normal.as_bytes()).as_ref().first_chunk::<32>() {
+        out = *bytes;
+    }
+    out
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The sealed right to set a new password without proving again who one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proof {
+    /// Whose.
+    pub(crate) id: AccountId,
+    /// The version of the credential it replaces.
+    pub(crate) version: u64,
+    /// What was proven.
+    pub(crate) occasion: Occasion,
+    /// When.
+    pub(crate) at: Timestamp,
+}
+
+impl Proof {
+    /// The right of an account that has just proven the present password, or its code.
+    pub(crate) fn of(department: &Department, account: &Account, occasion: Occasion, at: Timestamp) -> Self {
+        let id = AccountId { department: department.code.clone(), name: account.name.clone() };
+        let version = account.credential.as_ref().map_or(0, |credential| credential.version);
+        Self { id, version, occasion, at }
+    }
+
+    /// The right as a text that opens only in `context`.
+    pub(crate) fn seal(&self, visit: &Visit<'_>, context: &[u8]) -> Option<String> {
+        let mut out = Writer(Vec::new());
+        out.time(self.at);
+        out.u64(self.version);
+        out.text(self.id.department.as_str());
+        out.text(self.id.name.as_str());
+        match self.occasion {
+            Occasion::Change => out.u8(0),
+            Occasion::Activation(code) => {
+                out.u8(1);
+                out.bytes(&code);
+            }
+        }
+        visit.ctx.ring().seal_text(Purpose::Change, context, &out.0, visit.now).ok()
+    }
+
+    /// The right that `text` gives in `context`, if it still does.
+    pub(crate) fn open(visit: &Visit<'_>, context: &[u8], text: &str) -> Option<Self> {
+        let bytes = visit.ctx.ring().open_text(Purpose::Change, context, text).ok()?;
+        let mut reader = Reader(&bytes);
+        let (at, version) = (reader.time()?, reader.u64()?);
+        let id = AccountId { department: reader.text()?.parse().ok()?, name: reader.text()?.parse().ok()? };
+        let occasion = match reader.u8()? {
+            0 => Occasion::Change,
+            1 => Occasion::Activation(reader.array()?),
+            _ => return None,
+        };
+        let counts = reader.is_empty() && (0..=PROOF_S).contains(&visit.now.since(at));
+        counts.then_some(Self { id, version, occasion, at })
+    }
+
+    /// The account it is about, if it may still be used and the right still counts.
+    pub(crate) fn account(&self, visit: &Visit<'_>) -> Result<(Arc<Department>, Arc<Account>), Refused> {
+        let gone = if self.occasion == Occasion::Change { CHANGED } else { ACTIVATION_REFUSED };
+        let (department, account) = find(visit, &Typed::from(&self.id)).ok_or(gone)?;
+        let credential = account.credential.as_ref().ok_or(gone)?;
+        let counts = match &self.occasion {
+            Occasion::Change => credential.password.is_some(),
+            Occasion::Activation(code) => opens(credential, code, visit.now),
+        };
+        if counts && credential.version == self.version { Ok((department, account)) } else { Err(gone) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_may_be_typed_in_any_way() {
+        let wanted = code_digest("K7QD-M2XA-5FTR-3WHB");
+        assert_eq!(code_digest(" k7qd m2xa 5ftr 3whb "), wanted);
+        assert_eq!(code_digest("k7qdm2xa5ftr3whb"), wanted);
+        assert_ne!(code_digest("K7QD-M2XA-5FTR-3WHC"), wanted);
+        assert_eq!(code_digest("0I1O"), code_digest("OIIO"));
+        let expected = digest(&SHA256, b"K7QDM2XA5FTR3WHB");
+        assert_eq!(wanted.as_slice(), expected.as_ref());
+    }
+}

@@ -16,6 +16,8 @@ pub(crate) enum OwnEvent {
         address: String,
         /// The certificate to trust.
         ca: String,
+        /// What VPN clients know the gateway by.
+        pin: String,
         /// Where the state lies.
         state: String,
         /// Where the metrics are.
@@ -29,9 +31,10 @@ pub(crate) enum OwnEvent {
 pub(crate) fn own(event: &OwnEvent, format: Format) {
     match (format, event) {
         (Format::Json, event) => output::json(event),
-        (Format::Text, OwnEvent::Serving { address, ca, state, metrics }) => {
+        (Format::Text, OwnEvent::Serving { address, ca, pin, state, metrics }) => {
             output::line(&format!("serving    {address}"));
             output::line(&format!("           certificate to trust: {ca}"));
+            output::line(&format!("           openconnect {address} --servercert {pin}"));
             output::line(&format!("           state {state}, metrics {metrics}"));
             output::line("           whoever can write the folder is trusted: approvals are not enforced");
         }

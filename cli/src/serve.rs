@@ -100,6 +100,7 @@ pub(crate) struct Serving {
     controller: Handle,
     gateway: Running,
     authority: PathBuf,
+    pin: String,
     host: String,
     tasks: Vec<JoinHandle<()>>,
     // The controller sees no more changes once this is gone.
@@ -135,13 +136,13 @@ impl Serving {
         let gateway = async {
             ready(&mut controller, told).await?;
             let authority = Authority::open(&state.tls_directory(), &setup.host)?;
-            let file = authority.file().to_owned();
+            let (file, pin) = (authority.file().to_owned(), authority.pin());
             let (certificate, renewal) = certificate(authority, &setup.host, store.subscribe())?;
             let gateway = start_gateway(&setup, &state, &store, &audit, registry, certificate).await?;
-            anyhow::Ok((gateway, file, renewal))
+            anyhow::Ok((gateway, file, pin, renewal))
         };
         match gateway.await {
-            Ok((gateway, authority, renewal)) => {
+            Ok((gateway, authority, pin, renewal)) => {
                 let control = tokio::spawn(control::serve(state.control_socket(), store.clone()));
                 let host = setup.host;
                 let tasks = vec![renewal, control];
@@ -152,6 +153,7 @@ impl Serving {
                     controller,
                     gateway,
                     authority,
+                    pin,
                     host,
                     tasks,
                     _watcher: watcher,
@@ -196,6 +198,11 @@ impl Serving {
     /// The certificate to trust.
     pub(crate) fn ca(&self) -> &Path {
         &self.authority
+    }
+
+    /// What VPN clients know the gateway by.
+    pub(crate) fn pin(&self) -> &str {
+        &self.pin
     }
 
     /// The state.

@@ -2,7 +2,7 @@
 //!
 //! The authority may only speak for the gateway's own host and the names below it, so that trusting it in a
 //! browser does not mean trusting it for anything else. The leaf names every host the gateway answers to,
-//! lives in memory, and is issued anew when the systems change.
+//! lives in memory, and is issued anew when the systems change; its key stays, for VPN clients pin it.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -12,9 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
+use aws_lc_rs::digest::{SHA256, digest};
+use base64ct::{Base64, Encoding as _};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData as _,
 };
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject as _};
@@ -31,6 +33,7 @@ const LEAF_DAYS: i64 = 397;
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
+    leaf: KeyPair,
     host: String,
     file: PathBuf,
 }
@@ -40,6 +43,7 @@ impl Authority {
     pub(crate) fn open(directory: &Path, host: &str) -> Result<Self> {
         let file = directory.join("ca.pem");
         let key_file = directory.join("ca.key");
+        let leaf_file = directory.join("leaf.key");
         let host_file = directory.join("ca.host");
         let known = std::fs::read_to_string(&host_file).is_ok_and(|known| known == host);
         if !known || !file.exists() || !key_file.exists() {
@@ -49,6 +53,9 @@ impl Authority {
             write(&file, certificate.as_bytes(), 0o644)?;
             write(&host_file, host.as_bytes(), 0o644)?;
         }
+        if !leaf_file.exists() {
+            write(&leaf_file, generate()?.serialize_pem().as_bytes(), 0o600)?;
+        }
         let read = |file: &Path| {
             std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
         };
@@ -57,7 +64,9 @@ impl Authority {
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).with_context(unusable)?;
         let key = KeyPair::from_pem(&read(&key_file)?).with_context(unusable)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, key).with_context(unusable)?;
-        Ok(Self { issuer, certificate, host: host.into(), file })
+        let leaf = KeyPair::from_pem(&read(&leaf_file)?)
+            .with_context(|| format!("{} is not the key made here; remove it", leaf_file.display()))?;
+        Ok(Self { issuer, certificate, leaf, host: host.into(), file })
     }
 
     /// The certificate to trust, as a file.
@@ -65,17 +74,22 @@ impl Authority {
         &self.file
     }
 
+    /// What VPN clients know the gateway by, as `--servercert` takes it: the digest of its public key.
+    pub(crate) fn pin(&self) -> String {
+        let digest = digest(&SHA256, &self.leaf.subject_public_key_info());
+        format!("pin-sha256:{}", Base64::encode_string(digest.as_ref()))
+    }
+
     /// A leaf that names `names`, with its chain.
     pub(crate) fn issue(&self, names: &[String]) -> Result<Arc<CertifiedKey>> {
-        let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = name(&self.host);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         set_validity(&mut params, LEAF_DAYS)?;
-        let leaf = params.signed_by(&key, &self.issuer)?;
-        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let leaf = params.signed_by(&self.leaf, &self.issuer)?;
+        let der = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.leaf.serialize_der()));
         let signing = rustls::crypto::aws_lc_rs::sign::any_supported_type(&der)?;
         Ok(Arc::new(CertifiedKey::new(vec![leaf.der().clone(), self.certificate.clone()], signing)))
     }
@@ -105,8 +119,12 @@ pub(crate) fn names(host: &str, snapshot: Option<&Snapshot>) -> Vec<String> {
     names
 }
 
+fn generate() -> Result<KeyPair> {
+    Ok(KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?)
+}
+
 fn make_authority(host: &str) -> Result<(String, String)> {
-    let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
+    let key = generate()?;
     let mut params = CertificateParams::default();
     params.distinguished_name = name(&format!("Tidegate authority for {host}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -167,6 +185,10 @@ mod tests {
         let first = pem();
         let authority = Authority::open(directory.path(), "localhost").expect("opened");
         assert_eq!(pem(), first);
+        // Whoever pinned the key once recognises every later leaf.
+        let pin = authority.pin();
+        assert!(pin.starts_with("pin-sha256:") && pin.ends_with('='), "{pin}");
+        assert_eq!(Authority::open(directory.path(), "localhost").expect("opened").pin(), pin);
         let leaf = authority.issue(&["localhost".into(), "pension-sbj.localhost".into()]).expect("a leaf");
         assert_eq!(leaf.cert.len(), 2);
         Authority::open(directory.path(), "vpn.example.org").expect("made");

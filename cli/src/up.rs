@@ -35,6 +35,7 @@ async fn up(args: UpArgs) -> Result<Exit> {
     let serves = OwnEvent::Serving {
         address: serving.address(),
         ca: serving.ca().display().to_string(),
+        pin: serving.pin().to_owned(),
         state: serving.state().root().display().to_string(),
         metrics: serving.metrics_address(),
     };

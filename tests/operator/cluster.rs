@@ -1,7 +1,6 @@
 //! The control plane with the chart's definitions and rights, and an etcd for Tidegate.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -9,8 +8,9 @@ use std::time::Duration;
 use serde_json::Value;
 use tidegate_tests::control_plane::{self, ControlPlane};
 use tidegate_tests::helm::{Helm, NAMESPACE};
+use tidegate_tests::place::free_port;
 use tidegate_tests::process::Process;
-use tidegate_tests::{programs, tree, wait};
+use tidegate_tests::{pod, programs, tree, wait};
 
 /// Where the scale of the pool is.
 pub(crate) const SCALE: &str =
@@ -42,8 +42,18 @@ impl Cluster {
         let group = Some("system:serviceaccounts");
         let kubeconfig =
             plane.introduce("controller", ACCOUNT, group).unwrap_or_else(|error| panic!("{error}"));
-        let etcd_port = free_port();
+        let etcd_port = free_port().expect("a port");
         Some(Self { kubeconfig, etcd_port, plane })
+    }
+
+    /// Lays the volumes of a gateway's pod out below a folder; the path of its configuration.
+    pub(crate) fn mount(&self, folder: &Path) -> PathBuf {
+        // Several gateways share this machine's ports.
+        let elsewhere = |config: &mut Value| {
+            config["listen"] = "127.0.0.1:0".into();
+            config["metricsListen"] = "127.0.0.1:0".into();
+        };
+        pod::mount(&self.plane, folder, elsewhere).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A folder that lives as long as the cluster.
@@ -89,9 +99,7 @@ impl Cluster {
 
     /// A value of a Secret.
     pub(crate) fn secret(&self, name: &str, key: &str) -> Vec<u8> {
-        let secret = self.get("secret", name).unwrap_or_else(|error| panic!("{error}"));
-        let text = secret["data"][key].as_str().unwrap_or_else(|| panic!("{name} has no {key}"));
-        base64(text).unwrap_or_else(|| panic!("{name}: {key} is no Base64"))
+        self.plane.secret(NAMESPACE, name, key).unwrap_or_else(|error| panic!("{error}"))
     }
 
     /// A condition of the pool: status, reason and message in one text.
@@ -169,32 +177,4 @@ impl Cluster {
             .arg(format!("--key-file={}", path("tls.key")));
         Process::start("tidegate-etcd", self.files(), &mut etcd).expect("etcd starts")
     }
-}
-
-/// The bytes behind Base64.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' => Some(62),
-        b'/' => Some(63),
-        _ => None,
-    };
-    let (mut bytes, mut bits, mut held) = (Vec::new(), 0_u32, 0_u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        bits = bits << 6 | u32::from(digit(byte)?);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held & 0xff) as u8);
-        }
-    }
-    Some(bytes)
-}
-
-/// A port nobody listens on at this moment.
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -15,7 +15,7 @@ use pods::Pod;
 use program::Controller;
 use serde_json::{Value, json};
 use tidegate_tests::process::Process;
-use tidegate_tests::{promtool, wait};
+use tidegate_tests::{endpoint, promtool, wait};
 
 /// No step takes longer.
 const DEADLINE: Duration = Duration::from_secs(90);
@@ -79,12 +79,12 @@ fn publishes(cluster: &Cluster, first: &mut Controller) {
     });
     let address = first.address();
     eventually(first, "it publishes", || {
-        match program::metric(&address, "tidegate_controller_published_sequence")? {
+        match endpoint::metric(&address, "tidegate_controller_published_sequence")? {
             0 => Err("nothing yet".to_owned()),
             _ => Ok(()),
         }
     });
-    assert_eq!(program::metric(&address, "tidegate_controller_leader"), Ok(1));
+    assert_eq!(endpoint::metric(&address, "tidegate_controller_leader"), Ok(1));
     eventually(first, "departments' groups are bound", || {
         let binding = cluster.get_in("dept-sbj", "rolebinding", "tidegate-approvers")?;
         assert_eq!(binding["roleRef"]["name"], "tidegate-approver");
@@ -120,7 +120,7 @@ fn gateways_count(cluster: &Cluster, first: &mut Controller) {
     propagated(first, "in force on 2 of 2 gateways");
     readiness_is_that_of_the_pods(cluster, first);
     for address in [first.address(), one.metrics_address()] {
-        let exposition = program::exposition(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
+        let exposition = endpoint::exposition(&address).unwrap_or_else(|error| panic!("{address}: {error}"));
         promtool::check_or_skip(&exposition).unwrap_or_else(|error| panic!("{error}"));
     }
 
@@ -279,7 +279,7 @@ fn hands_over(cluster: &Cluster, first: Controller, mut second: Controller) {
     });
     let address = second.address();
     eventually(&mut second, "it has published", || {
-        match program::metric(&address, "tidegate_controller_term")? {
+        match endpoint::metric(&address, "tidegate_controller_term")? {
             0 => Err("not yet".to_owned()),
             _ => Ok(()),
         }

@@ -3,12 +3,12 @@
 use std::error::Error;
 use std::fs;
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::place::Place;
+use crate::base64;
+use crate::place::{Place, free_port};
 use crate::process::Process;
 use crate::programs;
 use crate::tree::root;
@@ -187,6 +187,15 @@ impl ControlPlane {
         Ok(self.files.path().join(format!("{file}.kubeconfig")))
     }
 
+    /// Stops the API server in its tracks, or lets it go on: whoever asks it meanwhile hears nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn freeze_api(&self, frozen: bool) -> Result<(), String> {
+        self.api.signal(if frozen { "-STOP" } else { "-CONT" })
+    }
+
     fn wait_ready(&mut self) -> Result<(), String> {
         // A program that ended will never be ready: that is an answer, not a reason to ask again.
         let ready = wait::until("the API server is ready", READY, || {
@@ -205,6 +214,17 @@ impl ControlPlane {
     /// When it fails, with everything it wrote.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         self.run(self.place.command(self.binaries.join("kubectl")).args(arguments), input)
+    }
+
+    /// A value of a Secret.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such Secret or key.
+    pub fn secret(&self, namespace: &str, name: &str, key: &str) -> Result<Vec<u8>, String> {
+        let template = format!("--output=go-template={{{{index .data {key:?}}}}}");
+        let text = self.kubectl(&["--namespace", namespace, "get", "secret", name, &template], "")?;
+        base64::decode(text.trim()).ok_or_else(|| format!("{name}: {key} is {text:?}"))
     }
 
     /// Runs a script of the tree that calls kubectl, as the cluster's administrator.
@@ -257,9 +277,4 @@ fn identities(directory: &Path, address: &str, server: &str) -> Result<Authority
     authority.sign("front-proxy", "front-proxy", None, &[])?;
     authority.key_pair("accounts")?;
     Ok(authority)
-}
-
-/// A port nobody listens on at this moment.
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

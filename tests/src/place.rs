@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -70,4 +70,13 @@ impl Place {
             .arg(program);
         command
     }
+}
+
+/// A port of loopback nobody listens on at this moment.
+///
+/// # Errors
+///
+/// When there is none.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::programs;
+
 /// How much of a log is worth showing.
 const TAIL: usize = 2_000;
 
@@ -51,6 +53,15 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends it a signal, named as for `kill`: `-TERM`, `-KILL`, `-STOP`, `-CONT`.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such process any more.
+    pub fn signal(&self, signal: &str) -> Result<(), String> {
+        programs::run(Command::new("kill").args([signal, &self.child.id().to_string()])).map(drop)
     }
 
     /// The end of what it wrote.

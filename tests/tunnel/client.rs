@@ -1,10 +1,19 @@
 //! Debian's `openconnect`, as its user would type it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Output};
+use std::time::Duration;
 
+use tidegate_tests::process::Process;
+use tidegate_tests::wait;
+
+use crate::lab;
 use crate::served::Served;
+
+/// Longer than a client takes to connect, or to notice that it is over.
+const SOON: Duration = Duration::from_secs(60);
 
 /// Whether the client is installed; says aloud when it is not.
 ///
@@ -20,6 +29,74 @@ pub(crate) fn installed_or_skip() -> bool {
     assert!(std::env::var_os("CI").is_none(), "{missing}");
     eprintln!("SKIPPED: {missing}");
     false
+}
+
+/// A client that connects, and stays.
+pub(crate) struct Connected {
+    process: Process,
+    log: PathBuf,
+    resolv: PathBuf,
+}
+
+impl Connected {
+    /// Connects the lab's client with the cookie of a login, through the system's own script.
+    pub(crate) fn start(served: &Served, login: &Said, arguments: &[&str]) -> Self {
+        let resolv = served.folder().join("resolv.conf");
+        fs::write(&resolv, "nameserver 192.0.2.1\n").expect("a list of name servers");
+        let mut command = lab::at_client(&resolv, "openconnect");
+        command
+            .args(["--protocol=anyconnect", "--no-dtls", "--interface=tun0", "--timestamp", "--verbose"])
+            .arg(format!("--cookie={}", login.cookie()))
+            .arg(format!("--servercert={}", served.pin))
+            .arg(format!("--resolve={}:{}", lab::HOST, lab::GATEWAY))
+            .args(arguments)
+            .arg(&served.address);
+        let process = Process::start("client", served.folder(), &mut command).expect("openconnect starts");
+        Self { process, log: served.folder().join("client.log"), resolv }
+    }
+
+    /// Waits until the system's script has set up the client's network.
+    pub(crate) fn wait(&mut self) {
+        let up = wait::until("a client that is connected", SOON, || {
+            self.process.still_runs()?;
+            if self.said().contains("Configured as") && lab::run(&mut route()).1.contains("tun0") {
+                Ok(())
+            } else {
+                Err(self.process.log_tail())
+            }
+        });
+        up.unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Everything the client has said.
+    pub(crate) fn said(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// A command of the client's computer, with the name servers of the tunnel.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        lab::at_client(&self.resolv, program)
+    }
+
+    /// Sends the client a signal, as for `kill`.
+    pub(crate) fn signal(&self, signal: &str) {
+        self.process.signal(signal).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Waits until the client has ended by itself: its last words.
+    pub(crate) fn ended(&mut self) -> String {
+        let ended = wait::until("the end of the client", SOON, || match self.process.still_runs() {
+            Ok(()) => Err(self.process.log_tail()),
+            Err(_) => Ok(self.said()),
+        });
+        ended.unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+fn route() -> Command {
+    let mut command = Command::new("ip");
+    command.args(["-n", "client", "route", "show", "default"]);
+    command
 }
 
 /// What a client said and how it ended.
@@ -53,6 +130,18 @@ impl Said {
     pub(crate) fn assert_refused(&self, text: &str) {
         assert!(!self.ok && self.err.contains(text), "no {text:?} in {}{}", self.out, self.err);
     }
+}
+
+/// Logs in from the lab's client, without connecting.
+pub(crate) fn authenticate_in_lab(served: &Served, arguments: &[&str], typed: &[&str]) -> Said {
+    let mut command = lab::at("client", "setsid");
+    command
+        .args(["--wait", "timeout", "120", "openconnect", "--protocol=anyconnect", "--authenticate"])
+        .arg(format!("--servercert={}", served.pin))
+        .arg(format!("--resolve={}:{}", lab::HOST, lab::GATEWAY))
+        .args(arguments)
+        .arg(format!("{}sbj", served.address));
+    run(served, command, typed)
 }
 
 /// Logs in without connecting. `path` is that of the address; each line of `typed` is one answer.

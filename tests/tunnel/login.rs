@@ -11,8 +11,10 @@ const OTHER: &str = "Kelp.moss-42-Bridge";
 /// Sets the first password of `wangfang` as she does it: the code in the place of the password.
 fn activate(served: &Served, password: &str) {
     let code = served.code("sbj", "wangfang");
-    let (first, again) =
-        (format!("--form-entry=new-password:newpw1={password}"), format!("--form-entry=new-password:newpw2={password}"));
+    let (first, again) = (
+        format!("--form-entry=new-password:newpw1={password}"),
+        format!("--form-entry=new-password:newpw2={password}"),
+    );
     let arguments = ["--user=wangfang", "--passwd-on-stdin", &first, &again];
     let said = authenticate(served, "sbj", &arguments, &[&code]);
     said.assert_ok();

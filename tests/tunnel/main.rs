@@ -10,5 +10,8 @@
 //! Needs Debian's `openconnect`. What is missing is said aloud; with `CI` set it is a failure.
 
 mod client;
+mod lab;
+mod lock;
 mod login;
 mod served;
+mod session;

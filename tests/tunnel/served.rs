@@ -1,6 +1,7 @@
 //! A gateway as one process serves it: the example city in a folder of the test's own.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -10,10 +11,32 @@ use tempfile::TempDir;
 use tidegate_tests::process::Process;
 use tidegate_tests::{programs, tree, wait};
 
+use crate::lab;
+
 /// Longer than a start ever takes.
 const START: Duration = Duration::from_secs(60);
 /// Longer than it takes until a change of a file is in force.
 const SOON: Duration = Duration::from_secs(30);
+
+/// The user the lab's gateway runs as.
+const NOBODY: u32 = 65_534;
+
+/// What the example city has in the lab beside its own: a system that is reached through the tunnel only.
+const LAB: &str = "\
+apiVersion: tidegate.dev/v1alpha1
+kind: Resource
+metadata: {name: line, namespace: dept-sbj}
+spec:
+  names: {zh-CN: 专线测试, en: Line}
+  network: {hosts: [10.20.1.30], ports: [80, 5201]}
+---
+apiVersion: tidegate.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: line, namespace: dept-sbj}
+spec:
+  target: {resources: {names: [line]}}
+  rules: [{name: clerks, effect: Allow, match: {groups: [clerks]}}]
+";
 
 /// A running `tidegate up`.
 pub(crate) struct Served {
@@ -28,16 +51,45 @@ pub(crate) struct Served {
 impl Served {
     /// Serves the example on loopback.
     pub(crate) fn start() -> Self {
+        Self::with(|_| (), |_, tidegate| Command::new(tidegate), ["127.0.0.1:0", "localhost"])
+    }
+
+    /// Serves the example and the lab's own systems in the lab, without any privilege.
+    pub(crate) fn start_in_lab() -> Self {
+        let prepare = |folder: &Path| {
+            fs::write(folder.join("manifests/lab.yaml"), LAB).expect("the lab's systems");
+            let open = fs::Permissions::from_mode(0o755);
+            fs::set_permissions(folder, open).expect("a folder the gateway may look into");
+            let state = folder.join("state");
+            fs::create_dir(&state).expect("a state");
+            chown(&state, Some(NOBODY), Some(NOBODY)).expect("its own state");
+        };
+        let command = |folder: &Path, tidegate: &Path| {
+            // Whoever gives up what root has may not see where it was built.
+            let program = folder.join("tidegate");
+            fs::write(&program, "").expect("a place for the program");
+            programs::run(Command::new("mount").arg("--bind").arg(tidegate).arg(&program)).expect("a mount");
+            lab::unprivileged("gateway", &program)
+        };
+        Self::with(prepare, command, ["[::]:8443", lab::HOST])
+    }
+
+    fn with(
+        prepare: impl FnOnce(&Path),
+        command: impl FnOnce(&Path, &Path) -> Command,
+        [listen, host]: [&str; 2],
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         copy(&tree::root().join("examples/haikou"), &folder.path().join("manifests"));
+        prepare(folder.path());
         let tidegate = programs::own("tidegate").unwrap_or_else(|error| panic!("{error}"));
-        let mut command = Command::new(tidegate);
+        let mut command = command(folder.path(), &tidegate);
         command
             .arg("up")
             .arg(folder.path().join("manifests"))
             .arg("--state")
             .arg(folder.path().join("state"))
-            .args(["--listen", "127.0.0.1:0", "-o", "json"]);
+            .args(["--listen", listen, "--host", host, "-o", "json"]);
         let mut gateway = Process::start("tidegate", folder.path(), &mut command).expect("tidegate starts");
         let log = folder.path().join("tidegate.log");
         let serving = wait::until("a gateway that serves", START, || {
@@ -48,6 +100,20 @@ impl Served {
         let text = |name: &str| serving[name].as_str().unwrap_or_default().to_owned();
         let (address, pin) = (text("address"), text("pin"));
         Self { folder, gateway, address, pin }
+    }
+
+    /// The gateway's process.
+    pub(crate) fn gateway(&mut self) -> &mut Process {
+        &mut self.gateway
+    }
+
+    /// Asks `tidegate` about the running gateway.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Value {
+        let tidegate = programs::own("tidegate").unwrap_or_else(|error| panic!("{error}"));
+        let mut command = Command::new(tidegate);
+        command.args(arguments).arg("--state").arg(self.folder.path().join("state")).args(["-o", "json"]);
+        let said = programs::run(&mut command).unwrap_or_else(|error| panic!("{arguments:?}: {error}"));
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
     }
 
     /// The folder for what a test writes.

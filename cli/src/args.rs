@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use tidegate_gateway::DialMap;
 
 use crate::cluster::ClusterArgs;
+use crate::sessions::{KickArgs, SessionsArgs};
 
 /// An access gateway for many departments.
 #[derive(Debug, Parser)]
@@ -21,6 +22,7 @@ Examples:
   tidegate explain sbj/wang.fang sbj/pension --dir manifests/
   tidegate audit verify STATE/audit
   tidegate check                          look at a cluster: what is wrong, and what to do
+  tidegate sessions --dir manifests/      who is online
 
 The same program called kubectl-tidegate (a link or a copy in the PATH) is `kubectl tidegate`.
 
@@ -50,6 +52,10 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Check an installation, on a cluster or in a folder
     Check(CheckArgs),
+    /// Say who is online, since when, from where and by which client
+    Sessions(SessionsArgs),
+    /// End a session, or those of an account
+    Kick(KickArgs),
 }
 
 /// How results are printed.

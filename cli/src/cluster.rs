@@ -11,6 +11,7 @@ use kube_client::api::PostParams;
 use kube_client::config::{KubeConfigOptions, Kubeconfig};
 use kube_client::core::Status;
 use kube_client::{Api, Client, Config, Error};
+use secrecy::ExposeSecret as _;
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(15);
@@ -45,6 +46,8 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// Where it is.
     pub(crate) address: String,
+    /// The caller's bearer token, if the kubeconfig has one as it is.
+    pub(crate) token: Option<String>,
 }
 
 impl Cluster {
@@ -66,8 +69,9 @@ impl Cluster {
         config.default_retry = false;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let address = config.cluster_url.to_string();
+        let token = bearer(&config);
         let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
-        Ok(Self { client, namespace, address })
+        Ok(Self { client, namespace, address, token })
     }
 
     /// The user name the API server knows the caller by.
@@ -78,6 +82,12 @@ impl Cluster {
         let name = review.status.and_then(|status| status.user_info).and_then(|user| user.username);
         name.context("the API server does not say who you are")
     }
+}
+
+fn bearer(config: &Config) -> Option<String> {
+    let own = config.auth_info.token.as_ref().map(|token| token.expose_secret().to_owned());
+    let file = || std::fs::read_to_string(config.auth_info.token_file.as_ref()?).ok();
+    own.or_else(file).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
 }
 
 async fn configuration(args: &ClusterArgs) -> Result<Config> {

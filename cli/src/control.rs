@@ -150,6 +150,22 @@ pub(crate) async fn gateways(socket: &Path) -> Result<Option<Vec<admin::Gateway>
     }
 }
 
+/// Asks a running `up` who has a session; `None` when none answers at this socket.
+pub(crate) async fn sessions(socket: &Path, department: Option<&str>) -> Result<Option<admin::Sessions>> {
+    match ask(socket, &Question::Sessions { department: department.map(str::to_owned) }).await? {
+        Some(Answer::Sessions(sessions)) => Ok(Some(sessions)),
+        other => unexpected(other),
+    }
+}
+
+/// Has a running `up` end a session; `None` when none answers at this socket.
+pub(crate) async fn end(socket: &Path, session: &str) -> Result<Option<()>> {
+    match ask(socket, &Question::End { session: session.to_owned() }).await? {
+        Some(Answer::Ended(_)) => Ok(Some(())),
+        other => unexpected(other),
+    }
+}
+
 async fn ask(socket: &Path, question: &Question) -> Result<Option<Answer>> {
     let Ok(mut stream) = UnixStream::connect(socket).await else { return Ok(None) };
     let ask = async {

@@ -3,7 +3,7 @@
 //! ```text
 //!  up     a folder of manifests in, a gateway out     audit verify   the chain of the audit trail
 //!  demo   the same with an example and its systems    explain        who may reach what, and why
-//!  check  an installation, and what to do about it
+//!  check  an installation, and what to do about it    sessions, kick  who is online, and the end of it
 //! ```
 //!
 //! Called `kubectl-tidegate`, it is kubectl's plugin: `approve`, `deny`, `suspend`, `revoke`, `activate`.
@@ -20,6 +20,7 @@ mod language;
 mod output;
 mod plugin;
 mod serve;
+mod sessions;
 mod temporary;
 mod tls;
 mod up;
@@ -57,6 +58,8 @@ fn command(args: Args) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Check(args) => check::run(args),
+        Command::Sessions(args) => serve::runtime()?.block_on(sessions::list(&args)),
+        Command::Kick(args) => serve::runtime()?.block_on(sessions::kick(&args)),
     }
 }
 

@@ -27,7 +27,7 @@ use tidegate_crd::types::{Department, VpnUser};
 use crate::args::Format;
 use crate::cluster::{Cluster, Failure, call};
 use crate::output::{self, Exit};
-use crate::{check, serve};
+use crate::{check, serve, sessions};
 use args::{ApproveArgs, PluginCommand, TargetArgs};
 use plan::{Plan, Verb, Write};
 use wait::Propagation;
@@ -58,6 +58,8 @@ pub(crate) fn run(args: PluginArgs) -> Result<Exit> {
     serve::runtime()?.block_on(async {
         match args.command {
             PluginCommand::Check(args) => return check::run_async(args).await,
+            PluginCommand::Sessions(args) => return sessions::list(&args).await,
+            PluginCommand::Kick(args) => return sessions::kick(&args).await,
             PluginCommand::Approve(args) => approve(args).await?,
             PluginCommand::Deny(args) => {
                 let verb = Verb::Deny { reason: args.reason };

@@ -67,6 +67,23 @@ pub struct Session {
     pub pool: String,
     /// The gateway it was used at last.
     pub gateway: String,
+    /// What goes through it, if it is a tunnel that is up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<Tunnel>,
+}
+
+/// What goes through a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tunnel {
+    /// What the client calls itself.
+    pub client: String,
+    /// Bytes from the client.
+    pub bytes_up: u64,
+    /// Bytes to the client.
+    pub bytes_down: u64,
+    /// Flows that are open.
+    pub flows: u32,
 }
 
 /// Sessions, and whether there are more than an answer holds.
@@ -181,6 +198,12 @@ fn session(pool: &str, gateway: &str, report: &SessionReport) -> Session {
         seen: rfc3339(report.seen),
         pool: pool.to_owned(),
         gateway: gateway.to_owned(),
+        tunnel: report.tunnel.as_ref().map(|tunnel| Tunnel {
+            client: tunnel.client.to_string(),
+            bytes_up: tunnel.up,
+            bytes_down: tunnel.down,
+            flows: tunnel.flows,
+        }),
     }
 }
 

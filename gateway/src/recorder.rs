@@ -19,8 +19,8 @@ use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{
     Account, AccountId, Denial, Generation, Permit, Resource, ResourceId, RuleName, SessionId, Timestamp, Uid,
 };
-use tidegate_store::SessionReport;
 use tidegate_store::audit::{Actor, AuditLog, Event, Record, RuleRef, Verdict};
+use tidegate_store::{SessionReport, TunnelReport};
 
 use crate::session::Opened;
 
@@ -91,6 +91,8 @@ pub(crate) struct SessionUse {
     ended: Cell<bool>,
     allows: RefCell<Vec<Allow>>,
     signed: RefCell<Vec<Kept>>,
+    /// What goes through it, while it is a tunnel that is up on this shard.
+    tunnel: RefCell<Option<TunnelReport>>,
 }
 
 struct Allow {
@@ -149,6 +151,7 @@ impl Usage {
             ended: Cell::new(false),
             allows: RefCell::default(),
             signed: RefCell::default(),
+            tunnel: RefCell::default(),
         });
         sessions.insert(ticket.session, Rc::clone(&session));
         session
@@ -184,6 +187,7 @@ impl Usage {
             source: session.source.get(),
             since: session.since,
             seen: session.seen.get(),
+            tunnel: session.tunnel.borrow().clone(),
         };
         sessions.values().filter(|session| !session.ended.get()).map(report).collect()
     }
@@ -198,7 +202,13 @@ impl SessionUse {
             session: Some(self.session),
             source: Some(self.source.get()),
             request: request.map(Into::into),
+            alone: false,
         }
+    }
+
+    /// Notes what goes through its tunnel; `None` once that is down.
+    pub(crate) fn tunnels(&self, report: Option<TunnelReport>) {
+        self.tunnel.replace(report);
     }
 
     /// When its owner last asked for something on this shard.

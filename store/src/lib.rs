@@ -29,7 +29,7 @@ pub use embedded::Embedded;
 pub use etcd::{Etcd, EtcdConfig, EtcdIdentity, EtcdRole, EtcdTls};
 pub use intent::{Intent, IntentAction, IntentId, Outcome};
 pub use publication::{Change, Publication};
-pub use view::{Ack, Ended, GatewayId, Report, SessionReport, View};
+pub use view::{Ack, Ended, GatewayId, Report, SessionReport, TunnelReport, View};
 
 /// No call to a store may wait longer than this.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(5);

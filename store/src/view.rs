@@ -65,4 +65,19 @@ pub struct SessionReport {
     pub since: Timestamp,
     /// When it was last used.
     pub seen: Timestamp,
+    /// What goes through it, if it is a tunnel that is up.
+    pub tunnel: Option<TunnelReport>,
+}
+
+/// What goes through a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TunnelReport {
+    /// What the client calls itself.
+    pub client: Box<str>,
+    /// Bytes from the client.
+    pub up: u64,
+    /// Bytes to the client.
+    pub down: u64,
+    /// Flows that are open.
+    pub flows: u32,
 }

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::args::{CheckArgs, Format};
 use crate::cluster::ClusterArgs;
+use crate::sessions::{KickArgs, SessionsArgs};
 
 /// Accounts and their approvals, from kubectl
 #[derive(Debug, Parser)]
@@ -20,6 +21,7 @@ Examples:
   kubectl tidegate deny vu/li-qiang -n dept-hr --reason 'left the project'
   kubectl tidegate suspend vu/li-qiang -n dept-hr --wait
   kubectl tidegate check
+  kubectl tidegate sessions --department hr
 
 Exit codes:
   0  done
@@ -47,6 +49,10 @@ pub(crate) enum PluginCommand {
     Activate(ActivateArgs),
     /// Check the installation
     Check(CheckArgs),
+    /// Say who is online, since when, from where and by which client
+    Sessions(SessionsArgs),
+    /// End a session, or those of an account
+    Kick(KickArgs),
 }
 
 /// Whose account, and how to answer.

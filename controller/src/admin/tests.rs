@@ -25,6 +25,7 @@ fn report(name: &str, sessions: &[(u8, &str, i64)]) -> Report {
         source: [192, 0, 2, *number].into(),
         since: NOW.plus(-3_600),
         seen: NOW.plus(*seen),
+        tunnel: None,
     });
     Report { ack, sessions: sessions.collect() }
 }

@@ -170,6 +170,7 @@ pub async fn reports_are_kept(backend: &impl Backend) {
             source: "192.0.2.7".parse().expect("an address"),
             since: Timestamp(1_790_000_000),
             seen: Timestamp(1_790_000_060),
+            tunnel: None,
         }],
     };
     for (gateway, sequence) in [("g1", 1), ("g2", 1), ("g1", 2)] {

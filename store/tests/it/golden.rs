@@ -9,7 +9,7 @@ use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{Code, DenyReason, Generation, SessionId, Timestamp};
 use tidegate_store::conformance::sample;
 use tidegate_store::wire::{pack_department, pack_platform, v1};
-use tidegate_store::{Ack, GatewayId, Intent, IntentAction, IntentId, Outcome, SessionReport};
+use tidegate_store::{Ack, GatewayId, Intent, IntentAction, IntentId, Outcome, SessionReport, TunnelReport};
 
 fn hold(name: &str, bytes: &[u8]) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{name}.cbor"));
@@ -80,9 +80,20 @@ fn live_facts_have_their_golden_bytes() {
         source: "2001:db8::7".parse().expect("an address"),
         since: Timestamp(1_790_000_000),
         seen: Timestamp(1_790_000_060),
+        tunnel: None,
     };
     let bytes = v1::encode_sessions(&[&session]);
     hold("sessions", &bytes);
+    assert_eq!(v1::decode_sessions(&bytes).expect("sessions"), [session.clone()]);
+    let tunnel = TunnelReport {
+        client: "Open AnyConnect VPN Agent v9.01-3".into(),
+        up: 1 << 20,
+        down: 1 << 33,
+        flows: 7,
+    };
+    let session = SessionReport { tunnel: Some(tunnel), ..session };
+    let bytes = v1::encode_sessions(&[&session]);
+    hold("sessions-tunnel", &bytes);
     assert_eq!(v1::decode_sessions(&bytes).expect("sessions"), [session]);
     for bytes in [&b""[..], b"\xff", b"\x9f"] {
         assert!(v1::decode_head(bytes).is_err() && v1::decode_ack(bytes).is_err());

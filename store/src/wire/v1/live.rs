@@ -10,7 +10,7 @@ use tidegate_core::{Generation, SessionId, Timestamp};
 
 use super::common::{from_bytes, id, list, text, to_bytes};
 use crate::wire::{bounds, unreadable};
-use crate::{Ack, GatewayId, SessionReport, StoreResult};
+use crate::{Ack, GatewayId, SessionReport, StoreResult, TunnelReport};
 
 /// The newest publication: its generation, and that of the platform's manifest it goes with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,6 +144,20 @@ struct WireSession<'b> {
     since: i64,
     #[n(5)]
     seen: i64,
+    #[b(6)]
+    tunnel: Option<WireTunnel<'b>>,
+}
+
+#[derive(Encode, Decode)]
+struct WireTunnel<'b> {
+    #[b(0)]
+    client: Cow<'b, str>,
+    #[n(1)]
+    up: u64,
+    #[n(2)]
+    down: u64,
+    #[n(3)]
+    flows: u32,
 }
 
 /// The bytes of some sessions of a gateway.
@@ -161,9 +175,20 @@ pub fn encode_sessions(sessions: &[&SessionReport]) -> Vec<u8> {
             source: report.source.to_string().into(),
             since: report.since.0,
             seen: report.seen.0,
+            tunnel: report.tunnel.as_ref().map(|tunnel| WireTunnel {
+                client: (&*tunnel.client).into(),
+                up: tunnel.up,
+                down: tunnel.down,
+                flows: tunnel.flows,
+            }),
         })
         .collect();
     to_bytes(&wire)
+}
+
+fn tunnel(wire: WireTunnel<'_>) -> StoreResult<TunnelReport> {
+    let WireTunnel { client, up, down, flows } = wire;
+    Ok(TunnelReport { client: text(&client, bounds::NAME)?, up, down, flows })
 }
 
 /// Some sessions of a gateway.
@@ -184,6 +209,7 @@ pub fn decode_sessions(bytes: &[u8]) -> StoreResult<Vec<SessionReport>> {
             source: id(&report.source)?,
             since: Timestamp(report.since),
             seen: Timestamp(report.seen),
+            tunnel: report.tunnel.map(tunnel).transpose()?,
         })
     })
 }

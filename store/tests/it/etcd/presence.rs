@@ -28,6 +28,7 @@ fn report(name: &str, sessions: impl IntoIterator<Item = u8>) -> Report {
         source: "192.0.2.7".parse().expect("an address"),
         since: Timestamp(1_790_000_000),
         seen: Timestamp(1_790_000_000),
+        tunnel: None,
     };
     Report { ack, sessions: sessions.into_iter().map(session).collect() }
 }

@@ -8,6 +8,7 @@
 //!       +---- status: conditions        +---- finalizers: deletion returns when it is in force
 //! ```
 
+pub mod admission;
 pub mod apply;
 pub mod call;
 pub mod children;
@@ -26,6 +27,7 @@ pub mod pki;
 pub mod presence;
 pub mod publishing;
 mod raw;
+pub mod ring;
 pub mod secrets;
 pub mod settings;
 mod status;

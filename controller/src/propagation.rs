@@ -251,6 +251,7 @@ mod tests {
             generation: generation(sequence),
             broken: BTreeMap::new(),
             evaluators: Vec::new(),
+            kids: Vec::new(),
             at,
         };
         Report { ack, sessions: Vec::new() }

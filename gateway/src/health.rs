@@ -109,6 +109,7 @@ impl Health {
     pub(crate) fn refresh(&self) {
         let metrics = &self.shared.metrics;
         metrics.staleness.set(self.staleness_s());
+        metrics.skew.set(self.view.borrow().skew_s.unwrap_or(0));
         metrics.hash_queue.set(i64::try_from(self.shared.hash_queue.waiting()).unwrap_or(i64::MAX));
         metrics.audit_lost.set(i64::try_from(self.shared.recorder.lost()).unwrap_or(i64::MAX));
     }

@@ -28,13 +28,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use etcd_client::TxnOp;
 use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{AccountId, Generation, SessionId, Timestamp};
 use tokio::sync::watch as channel;
 use tokio::task::JoinHandle;
 
+use crate::wire::v1::encode_timed;
 use crate::{
-    CALL_DEADLINE, Change, GatewayId, Intent, IntentId, Outcome, Publication, Report, Store, StoreError,
+    Ack, CALL_DEADLINE, Change, GatewayId, Intent, IntentId, Outcome, Publication, Report, Store, StoreError,
     StoreResult, View,
 };
 use disk::Disk;
@@ -46,12 +48,14 @@ use link::Link;
 use mirror::{Mirror, Shown};
 use presence::Presence;
 use publish::Pen;
-use seal::Sealer;
+use seal::{Purpose, Sealer};
 
 pub use access::ensure_access;
 
 /// How often the lease of a gateway is renewed.
 const BEAT: Duration = Duration::from_secs(3);
+/// How often the controller says what time it is.
+const CLOCK: Duration = Duration::from_secs(15);
 
 /// The certificates for etcd, as PEM bytes.
 #[derive(Clone)]
@@ -307,6 +311,7 @@ impl Etcd {
                 snapshot: None,
                 ended: Arc::default(),
                 fresh_at: Timestamp(0),
+                skew_s: None,
                 unreadable: Arc::default(),
             }),
             shown: Mutex::default(),
@@ -342,6 +347,8 @@ impl Etcd {
             tokio::spawn(feed.run()),
             tokio::spawn(until_closed(Arc::clone(&shared), beat(Arc::clone(&shared)))),
             tokio::spawn(until_closed(Arc::clone(&shared), restore(Arc::clone(&shared)))),
+            tokio::spawn(until_closed(Arc::clone(&shared), tell_time(Arc::clone(&shared)))),
+            tokio::spawn(until_closed(Arc::clone(&shared), reseal(Arc::clone(&shared)))),
         ];
         Ok(Self { shared, tasks: Arc::new(Tasks(Mutex::new(tasks))) })
     }
@@ -448,6 +455,41 @@ async fn beat(shared: Arc<Shared>) {
     }
 }
 
+/// Says what time it is to the controller, for gateways to compare with their own.
+async fn tell_time(shared: Arc<Shared>) {
+    let EtcdRole::Controller { term } = shared.role else { return };
+    let mut tick = tokio::time::interval(CLOCK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        let (key, now) = (shared.keys.clock(), shared.now());
+        let told = match shared.sealer().seal(Purpose::Configuration, &key, &encode_timed(now, &[])) {
+            Ok(value) => publish::write(&shared, term, vec![TxnOp::put(key, value, None)]).await.map(drop),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::debug!(%error, "gateways are not told the time");
+        }
+    }
+}
+
+/// Publishes once more what another key sealed: that key is going to be thrown away.
+async fn reseal(shared: Arc<Shared>) {
+    let EtcdRole::Controller { term } = shared.role else { return };
+    loop {
+        match publish::is_sealed(&shared).await {
+            Ok(true) => return,
+            Ok(false) => match publish_again(&shared, term).await {
+                Ok(generation) => return tracing::info!(%generation, "sealed with the pool's newest key"),
+                Err(error @ StoreError::Fenced(_)) => return tracing::warn!(%error, "another controller seals it"),
+                Err(error) => tracing::warn!(%error, "what an older key sealed could not be sealed anew"),
+            },
+            Err(error) => tracing::warn!(%error, "what is published could not be read"),
+        }
+        tokio::time::sleep(BEAT).await;
+    }
+}
+
 /// Puts back what was published when the store was wiped or restored.
 async fn restore(shared: Arc<Shared>) {
     let EtcdRole::Controller { term } = shared.role else { return };
@@ -526,8 +568,8 @@ impl Store for Etcd {
         timely(&self.shared, self.shared.gone()).await
     }
 
-    async fn forget(&self, gateway: &GatewayId) -> StoreResult<()> {
-        timely(&self.shared, self.shared.forget(gateway)).await
+    async fn forget(&self, ack: &Ack) -> StoreResult<()> {
+        timely(&self.shared, self.shared.forget(ack)).await
     }
 
     async fn offer(&self, intent: Intent) -> StoreResult<()> {
@@ -566,6 +608,16 @@ impl Store for Etcd {
         until: Timestamp,
     ) -> StoreResult<Option<SessionId>> {
         timely(&self.shared, self.shared.login(account, kind, session, until)).await
+    }
+
+    async fn login_late(
+        &self,
+        account: &AccountId,
+        kind: Kind,
+        session: SessionId,
+        until: Timestamp,
+    ) -> StoreResult<()> {
+        timely(&self.shared, self.shared.login_late(account, kind, session, until)).await
     }
 
     async fn claim_once(&self, key: &str, until: Timestamp) -> StoreResult<bool> {

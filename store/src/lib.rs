@@ -96,9 +96,10 @@ pub trait Store: Clone + Send + Sync + 'static {
         async { Ok(Vec::new()) }
     }
 
-    /// Forgets what a gateway reported, since it will not come back; the controller's word.
-    fn forget(&self, gateway: &GatewayId) -> impl Future<Output = StoreResult<()>> + Send {
-        let _ = gateway;
+    /// Forgets a gateway whose last word was `ack`, since it will not come back; the controller's word. One that has
+    /// spoken since has come back, and is not forgotten.
+    fn forget(&self, ack: &Ack) -> impl Future<Output = StoreResult<()>> + Send {
+        let _ = ack;
         async { Ok(()) }
     }
 
@@ -130,6 +131,18 @@ pub trait Store: Clone + Send + Sync + 'static {
         session: SessionId,
         until: Timestamp,
     ) -> impl Future<Output = StoreResult<Option<SessionId>>> + Send;
+
+    /// Notes a login that was made while the store was away. It replaces what was noted before it, like any other; where
+    /// a newer one is noted already, the late session is ended as `Replaced` instead.
+    fn login_late(
+        &self,
+        account: &AccountId,
+        kind: Kind,
+        session: SessionId,
+        until: Timestamp,
+    ) -> impl Future<Output = StoreResult<()>> + Send {
+        async move { self.login(account, kind, session, until).await.map(drop) }
+    }
 
     /// Claims a one-time fact (activation code, TOTP step): true for one caller only, until `until`.
     fn claim_once(&self, key: &str, until: Timestamp) -> impl Future<Output = StoreResult<bool>> + Send;

@@ -18,6 +18,9 @@ pub struct View {
     pub ended: Ended,
     /// When the store last proved that nothing newer exists.
     pub fresh_at: Timestamp,
+    /// Seconds by which this computer's clock is ahead of the controller's, when that was heard last; a second or two
+    /// are the way it was heard.
+    pub skew_s: Option<i64>,
     /// Departments whose newest manifest could not be read; the previous one is kept.
     pub unreadable: Arc<BTreeMap<DepartmentCode, String>>,
 }
@@ -46,6 +49,8 @@ pub struct Ack {
     pub broken: BTreeMap<DepartmentCode, String>,
     /// Digests of the policy evaluators it carries.
     pub evaluators: Vec<[u8; 32]>,
+    /// The numbers of the pool's keys it has.
+    pub kids: Vec<u32>,
     /// When this was said.
     pub at: Timestamp,
 }

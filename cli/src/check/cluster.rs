@@ -29,6 +29,7 @@ pub(crate) async fn check(args: &ClusterArgs, report: &mut Report) -> Result<()>
     report.section("controller", findings);
     let Some(installed) = installed else { return Ok(()) };
     report.section("rights", rights::check(&cluster, &installed).await);
+    report.section("watched", vec![admission::watched(&installed)]);
     report.section("store", controller::store(&installed));
     report.section("gateways", gateways::check(&cluster, &installed).await);
     report.section("certificates", gateways::certificates(&cluster, &installed).await);

@@ -16,6 +16,7 @@ fn report(name: &str, sessions: &[(u8, &str, i64)]) -> Report {
         generation: Generation { term: 3, sequence: 7 },
         broken: [("sbj".parse().unwrap(), "bad module".to_owned())].into(),
         evaluators: Vec::new(),
+        kids: vec![1],
         at: NOW.plus(-4),
     };
     let sessions = sessions.iter().map(|(number, account, seen)| SessionReport {

@@ -2,13 +2,14 @@
 //!
 //! ```text
 //!  VpnGateway + Settings + Observed --children()--> ServiceAccount, ConfigMap, Service, Deployment,
-//!                                                   PodDisruptionBudget, HorizontalPodAutoscaler
+//!                                                   PodDisruptionBudget, NetworkPolicy, HorizontalPodAutoscaler
 //! ```
 //!
 //! All are named `tidegate-gateway-<pool>` and owned by the VpnGateway, so that the cluster removes them with it.
 //! [`super::apply`] sends them to the API server.
 
 mod deployment;
+mod network;
 
 use kube_client::core::{ApiResource, GroupVersionKind};
 use serde_json::{Map, Value, json};
@@ -16,7 +17,10 @@ use tidegate_crd::types::{Autoscaling, VpnGateway};
 use tidegate_crd::{API_VERSION, Kind};
 
 use super::labels;
+use super::ring::Acknowledged;
 use super::settings::Settings;
+
+pub use network::Reach;
 
 /// Where people's connections arrive in a pod.
 const HTTPS_PORT: u16 = 8_443;
@@ -28,10 +32,14 @@ const CPU_PERCENT: u32 = 70;
 const CONFIG_FILE: &str = "gateway.json";
 
 /// What a pool's manifests depend on beside its VpnGateway and the settings.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Observed {
     /// Sessions in the pool at present.
     pub sessions: u32,
+    /// What its gateways have to reach.
+    pub reach: Reach,
+    /// Which of its keys its gateways have.
+    pub acknowledged: Acknowledged,
 }
 
 /// One object, as it is applied.
@@ -91,7 +99,7 @@ pub fn owner(gateway: &VpnGateway) -> Option<Value> {
 
 /// Everything a VpnGateway consists of; nothing for one that the API server did not store.
 #[must_use]
-pub fn children(gateway: &VpnGateway, settings: &Settings, observed: Observed) -> Vec<Child> {
+pub fn children(gateway: &VpnGateway, settings: &Settings, observed: &Observed) -> Vec<Child> {
     let (Some(pool), Some(namespace), Some(owner)) =
         (&gateway.metadata.name, &gateway.metadata.namespace, owner(gateway))
     else {
@@ -111,6 +119,10 @@ pub fn children(gateway: &VpnGateway, settings: &Settings, observed: Observed) -
         maker.child("apps/v1", "Deployment", "deployments", maker.deployment(&config)),
         maker.child("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", maker.budget()),
     ];
+    if settings.gateway.network_policy.enabled {
+        let policy = maker.network_policy();
+        children.push(maker.child(NETWORK_POLICY.0, NETWORK_POLICY.1, NETWORK_POLICY.2, policy));
+    }
     if let Some(autoscaling) = &gateway.spec.autoscaling {
         children.push(maker.child(AUTOSCALER.0, AUTOSCALER.1, AUTOSCALER.2, maker.autoscaler(autoscaling)));
     }
@@ -120,10 +132,17 @@ pub fn children(gateway: &VpnGateway, settings: &Settings, observed: Observed) -
 const AUTOSCALER: (&str, &str, &str) =
     ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers");
 
+const NETWORK_POLICY: (&str, &str, &str) = ("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies");
+
 /// The kinds of children a VpnGateway has no longer, which are removed if they are there.
 #[must_use]
-pub fn superfluous(gateway: &VpnGateway) -> Option<ApiResource> {
-    gateway.spec.autoscaling.is_none().then(|| resource(AUTOSCALER.0, AUTOSCALER.1, AUTOSCALER.2))
+pub fn superfluous(gateway: &VpnGateway, settings: &Settings) -> Vec<ApiResource> {
+    let unwanted = [
+        (AUTOSCALER, gateway.spec.autoscaling.is_none()),
+        (NETWORK_POLICY, !settings.gateway.network_policy.enabled),
+    ];
+    let unwanted = unwanted.into_iter().filter(|(_, unwanted)| *unwanted);
+    unwanted.map(|((api, kind, plural), _)| resource(api, kind, plural)).collect()
 }
 
 /// Where the API server has objects of a kind.
@@ -135,7 +154,7 @@ fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
 struct Maker<'a> {
     gateway: &'a VpnGateway,
     settings: &'a Settings,
-    observed: Observed,
+    observed: &'a Observed,
     pool: &'a str,
     namespace: &'a str,
     owner: Value,

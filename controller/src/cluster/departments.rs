@@ -1,4 +1,5 @@
-//! Who may do what in departments' namespaces: RoleBindings from `Department.spec.roles`.
+//! Who may do what in departments' namespaces: RoleBindings from `Department.spec.roles`; and what departments open to
+//! gateways.
 //!
 //! ```text
 //!  Departments + Namespaces (labelled) --wanted()--> RoleBindings --difference--> API server
@@ -9,16 +10,19 @@
 //! of the chart.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube_client::api::{DeleteParams, ListParams, Patch};
 use kube_client::{Api, Client};
 use serde_json::{Value, json};
+use tidegate_core::Cidr;
 use tidegate_crd::types::Roles;
 
 use super::apply::params;
 use super::call::{CallError, call};
+use super::children::Reach;
 use super::{FIELD_MANAGER, labels};
 use crate::intake::Objects;
 use crate::objects::ObjectKind;
@@ -56,6 +60,27 @@ pub fn roles(platform: &Objects) -> BTreeMap<String, Roles> {
             (key.name.to_string(), serde_json::from_value(roles).unwrap_or_default())
         })
         .collect()
+}
+
+/// What every Department among the platform's objects opens to gateways. What does not parse opens nothing.
+#[must_use]
+pub fn reach(platform: &Objects) -> Reach {
+    let mut reach = Reach::default();
+    for (key, found) in platform.iter().filter(|(key, _)| key.kind == ObjectKind::Department) {
+        let value = found.written.value(key);
+        let texts = |pointer: &str| {
+            let list = value.pointer(pointer).and_then(Value::as_array);
+            list.into_iter().flatten().filter_map(Value::as_str)
+        };
+        reach.networks.extend(texts("/spec/networks").filter_map(|text| text.parse::<Cidr>().ok()));
+        reach.resolvers.extend(texts("/spec/resolvers").filter_map(resolver));
+    }
+    reach
+}
+
+/// A name server: an address, with a port unless it is the usual one.
+fn resolver(text: &str) -> Option<SocketAddr> {
+    text.parse().ok().or_else(|| Some(SocketAddr::new(text.parse().ok()?, 53)))
 }
 
 /// The RoleBindings of these departments in namespaces that are theirs.

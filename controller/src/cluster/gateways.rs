@@ -36,6 +36,8 @@ const ETCD_SERVER: &str = "tidegate-etcd-server";
 const ETCD_CONTROLLER: &str = "tidegate-etcd-client-controller";
 /// The authority of gateways that are given no certificate, and its public part.
 const GATEWAY_AUTHORITY: &str = "tidegate-gateway-ca";
+/// Annotation of a VpnGateway: another word in it asks for another key.
+const ROTATE: &str = "tidegate.dev/rotate-keys";
 /// Most VpnGateways.
 const POOLS_MAX: u32 = 100;
 /// Under this name the scale is written, apart from the conditions.
@@ -103,7 +105,7 @@ impl Gateways {
     }
 
     /// Everything, from the start. An error of one pool is told and keeps no other from its own.
-    pub async fn round(&mut self, observed: Observed) -> Result<Prepared, RoundError> {
+    pub async fn round(&mut self, observed: &Observed) -> Result<Prepared, RoundError> {
         let root = self.keeper.root(ROOT).await?;
         let authority = self.etcd_authority().await?;
         let etcd = self.etcd_secrets(authority.as_ref()).await?;
@@ -124,7 +126,10 @@ impl Gateways {
                 end_sessions_s = staleness.end_sessions_minutes.saturating_mul(60);
             }
             // Its ring comes first: without it nothing can be published.
-            ring = Some(self.keeper.ring(&children::ring_name(&pool), &owners(gateway)).await?);
+            let asked = gateway.metadata.annotations.as_ref().and_then(|all| all.get(ROTATE));
+            let asked = asked.map(String::as_str);
+            let name = children::ring_name(&pool);
+            ring = Some(self.keeper.ring(&name, &owners(gateway), asked, &observed.acknowledged).await?);
             if let Err(error) = self.pool(gateway, &pool, authority.as_ref(), observed).await {
                 let said = format!("{pool}: {error}");
                 if !self.troubled.contains(&said) {
@@ -197,7 +202,7 @@ impl Gateways {
         gateway: &VpnGateway,
         pool: &str,
         authority: Option<&Pair>,
-        observed: Observed,
+        observed: &Observed,
     ) -> Result<(), RoundError> {
         let owners = owners(gateway);
         let leaf = client_leaf(format!("gw:{pool}"));
@@ -220,7 +225,7 @@ impl Gateways {
                     replicas == number("/spec/replicas") && replicas == number("/status/readyReplicas");
             }
         }
-        if let Some(resource) = children::superfluous(gateway) {
+        for resource in children::superfluous(gateway, &self.settings) {
             let name = children::name(pool);
             let removed = apply::remove(&self.client, &self.namespace, &resource, &name).await;
             removed.map_err(|error| RoundError::Call(format!("{} {name}", resource.kind), error))?;

@@ -1,8 +1,9 @@
-//! What a leader does, in three loops that wait for nothing but what they need.
+//! What a leader does, in loops that wait for nothing but what they need.
 //!
 //! ```text
 //!  pools:        VpnGateways --> Secrets, children, scale      (needs the API server only)
 //!  departments:  Departments --> RoleBindings                  (the same)
+//!  admission:    are the policies of the chart in force?       (the same)
 //!  publishing:   objects --> rounds --> etcd                   (needs etcd and the pool's Secrets)
 //! ```
 
@@ -16,12 +17,15 @@ use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tidegate_store::Etcd;
 use tidegate_store::audit::AuditLog;
 use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
 
+use super::admission;
 use super::children::Observed;
 use super::departments::{self, Account};
 use super::gateways::{Gateways, Prepared};
 use super::objects::{self, Health, Objects};
 use super::publishing::{End, Publishing};
+use super::ring::Acknowledged;
 use super::settings::Settings;
 use super::term::{self, Term};
 use crate::admin::Pools;
@@ -36,6 +40,8 @@ const REPAIR: Duration = Duration::from_secs(10);
 const UNSETTLED: Duration = Duration::from_secs(2);
 /// New labels of namespaces are noticed within this.
 const NAMESPACES: Duration = Duration::from_secs(15);
+/// A policy that somebody removed is noticed within this.
+const ADMISSION: Duration = Duration::from_secs(15);
 /// After a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -48,7 +54,9 @@ pub struct LeadMetrics {
     pub term: IntGauge,
     /// 1 under the `version` of the etcd that is published to; nothing while there is none.
     pub etcd: IntGaugeVec,
-    /// Failed attempts by `part`: `pools`, `departments`, `publishing`, `lease`.
+    /// Admission policies of the chart that are not in force, as the leader finds them.
+    pub admission_gaps: IntGauge,
+    /// Failed attempts by `part`: `pools`, `departments`, `admission`, `publishing`, `lease`.
     pub failures: IntCounterVec,
 }
 
@@ -62,6 +70,10 @@ impl LeadMetrics {
                 Opts::new("tidegate_controller_etcd_info", "The etcd that is published to; always 1."),
                 &["version"],
             )?,
+            admission_gaps: IntGauge::new(
+                "tidegate_controller_admission_gaps",
+                "Admission policies of the chart that are not in force; above 0, four eyes do not hold.",
+            )?,
             failures: IntCounterVec::new(
                 Opts::new(
                     "tidegate_controller_failures_total",
@@ -73,6 +85,7 @@ impl LeadMetrics {
         registry.register(Box::new(metrics.leader.clone()))?;
         registry.register(Box::new(metrics.term.clone()))?;
         registry.register(Box::new(metrics.etcd.clone()))?;
+        registry.register(Box::new(metrics.admission_gaps.clone()))?;
         registry.register(Box::new(metrics.failures.clone()))?;
         Ok(metrics)
     }
@@ -103,6 +116,7 @@ pub struct Leader {
 struct Shared {
     prepared: watch::Sender<Option<Prepared>>,
     sessions: AtomicU32,
+    acknowledged: watch::Sender<Acknowledged>,
     fleet: watch::Sender<Fleet>,
 }
 
@@ -118,12 +132,14 @@ impl Leader {
         let shared = Shared {
             prepared: watch::Sender::new(None),
             sessions: AtomicU32::new(0),
+            acknowledged: watch::Sender::new(Acknowledged::default()),
             fleet: watch::Sender::new(Fleet::default()),
         };
-        // The first two never end; the third does when it is told to.
+        // Only the last one ends, when it is told to.
         tokio::select! {
             () = self.pools(&shared, readings.clone(), &objects.health) => {}
             () = self.departments(readings.clone()) => {}
+            () = self.admission() => {}
             () = self.publishing(&shared, readings.clone(), stopping) => {}
         }
     }
@@ -152,9 +168,11 @@ impl Leader {
         let mut told = None;
         loop {
             let platform = readings.borrow_and_update().platform();
-            let known = pools_of(&platform);
-            let observed = Observed { sessions: shared.sessions.load(Ordering::Relaxed) };
-            let pause = match gateways.round(observed).await {
+            let (known, reach) = (pools_of(&platform), departments::reach(&platform));
+            let sessions = shared.sessions.load(Ordering::Relaxed);
+            let acknowledged = shared.acknowledged.borrow().clone();
+            let observed = Observed { sessions, reach, acknowledged };
+            let pause = match gateways.round(&observed).await {
                 Ok(prepared) => {
                     told = None;
                     self.say(health.troubles());
@@ -176,11 +194,11 @@ impl Leader {
                     RETRY
                 }
             };
-            // Only a change of a VpnGateway is a reason to look earlier.
+            // Only a change of a VpnGateway, or of what gateways have to reach, is a reason to look earlier.
             let changed = async {
                 let mut platform = platform;
                 while another(&mut readings, &mut platform).await {
-                    if pools_of(&platform) != known {
+                    if pools_of(&platform) != known || departments::reach(&platform) != observed.reach {
                         return;
                     }
                 }
@@ -218,6 +236,32 @@ impl Leader {
                 std::future::pending::<()>().await;
             };
             let _ = tokio::time::timeout(pause, changed).await;
+        }
+    }
+
+    /// Says when the policies that hold four eyes are not in force.
+    async fn admission(&self) {
+        let mut told = None;
+        let mut tick = tokio::time::interval(ADMISSION);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            match admission::gaps(&self.client).await {
+                Ok(gaps) => {
+                    self.lead.admission_gaps.set(i64::try_from(gaps.len()).unwrap_or(i64::MAX));
+                    if !gaps.is_empty() {
+                        let names = gaps.join(", ");
+                        let said = format!("not in force, so whoever can write may approve: {names}");
+                        tell_once(&mut told, "admission", said);
+                    } else if told.take().is_some() {
+                        tracing::info!("the admission policies are in force again");
+                    }
+                }
+                Err(error) => {
+                    self.lead.failures.with_label_values(&["admission"]).inc();
+                    tell_once(&mut told, "admission", error.to_string());
+                }
+            }
         }
     }
 
@@ -268,6 +312,7 @@ impl Leader {
                     lead: &self.lead,
                     pools: &self.pools,
                     sessions: &shared.sessions,
+                    acknowledged: &shared.acknowledged,
                     fleet: shared.fleet.subscribe(),
                     term,
                     reset,

@@ -2,15 +2,19 @@
 //!
 //! A gateway that said something counts until it signed off, its pod is gone, or it has been cut off for so long
 //! that it has ended its sessions by itself. One whose lease is gone for [`SILENT_S`] while a sibling is heard is
-//! cut off from etcd: its pod is replaced.
+//! cut off from etcd: its pod is replaced. Pods are replaced one after the other: the next only when the one before is
+//! gone, or is still going after [`NEXT_S`], so that no fault of ours takes a whole pool away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::Timestamp;
-use tidegate_store::{GatewayId, Report};
+use tidegate_store::{Ack, GatewayId, Report};
 
 /// Seconds without a lease after which a gateway's pod is deleted.
 const SILENT_S: i64 = 30;
+/// Seconds after which the next pod is deleted although the one before is still on its way out; on a node that is lost
+/// it stays so for ever.
+const NEXT_S: i64 = 120;
 /// Clocks of nodes may differ by so many seconds.
 const SKEW_S: i64 = 30;
 
@@ -29,16 +33,18 @@ pub type Pods = BTreeMap<String, Pod>;
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Gateways that count no longer.
-    pub gone: Vec<GatewayId>,
-    /// Pods to delete, by UID and name.
-    pub cut_off: Vec<(String, String)>,
+    /// Gateways that count no longer, by their last word.
+    pub gone: Vec<Ack>,
+    /// The pod to delete, by UID and name.
+    pub cut_off: Option<(String, String)>,
 }
 
-/// Remembers since when a gateway's lease is gone.
+/// Remembers since when a gateway's lease is gone, and which pod was deleted last.
 #[derive(Debug, Default)]
 pub struct Presence {
     silent_since: BTreeMap<GatewayId, Timestamp>,
+    /// By UID, and when.
+    deleted: Option<(String, Timestamp)>,
 }
 
 impl Presence {
@@ -55,6 +61,7 @@ impl Presence {
         for gateway in silent {
             self.silent_since.entry(gateway.clone()).or_insert(now);
         }
+        self.deleted.take_if(|(uid, at)| !pods.contains_key(uid) || now.since(*at) >= NEXT_S);
         let heard = reports.iter().any(|report| !silent.contains(&report.ack.gateway));
         let mut verdict = Verdict::default();
         for report in reports {
@@ -64,12 +71,14 @@ impl Presence {
             let over = since.is_some()
                 && now.since(report.ack.at) > i64::from(end_sessions_s).saturating_add(SKEW_S);
             if over || (pod.is_none() && is_pod(gateway)) {
-                verdict.gone.push(gateway.clone());
+                verdict.gone.push(report.ack.clone());
             } else if let Some(pod) = pod.filter(|pod| !pod.ending)
                 && heard
+                && self.deleted.is_none()
                 && since.is_some_and(|since| now.since(*since) >= SILENT_S)
             {
-                verdict.cut_off.push((gateway.0.clone(), pod.name.clone()));
+                self.deleted = Some((gateway.0.clone(), now));
+                verdict.cut_off = Some((gateway.0.clone(), pod.name.clone()));
             }
         }
         verdict
@@ -85,13 +94,12 @@ fn is_pod(gateway: &GatewayId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::Generation;
-    use tidegate_store::Ack;
-
     use super::*;
+    use tidegate_core::Generation;
 
     const A: &str = "0b1c7a52-9f3e-4d0e-8f55-6d2f0f7f9a11";
     const B: &str = "0b1c7a52-9f3e-4d0e-8f55-6d2f0f7f9a12";
+    const C: &str = "0b1c7a52-9f3e-4d0e-8f55-6d2f0f7f9a13";
     const NOW: Timestamp = Timestamp(1_760_000_000);
 
     fn report(name: &str) -> Report {
@@ -100,6 +108,7 @@ mod tests {
             generation: Generation { term: 1, sequence: 1 },
             broken: BTreeMap::new(),
             evaluators: Vec::new(),
+            kids: vec![1],
             at: NOW,
         };
         Report { ack, sessions: Vec::new() }
@@ -123,7 +132,7 @@ mod tests {
             3_600,
             NOW,
         );
-        assert_eq!(verdict.gone, [GatewayId(B.into())]);
+        assert_eq!(verdict.gone, [report(B).ack]);
     }
 
     #[test]
@@ -134,9 +143,25 @@ mod tests {
             |names: &[&str], after| presence.judge(&reports, &silent(names), &pods, 3_600, NOW.plus(after));
         assert_eq!(judge(&[A], 0), Verdict::default());
         assert_eq!(judge(&[A], 29), Verdict::default());
-        assert_eq!(judge(&[A], 30).cut_off, [(A.to_owned(), format!("pod-{A}"))]);
+        assert_eq!(judge(&[A], 30).cut_off, Some((A.to_owned(), format!("pod-{A}"))));
         assert_eq!(judge(&[A, B], 31), Verdict::default(), "nobody is heard: etcd's fault, or ours");
         assert_eq!(judge(&[B], 32), Verdict::default(), "it came back and another went");
+    }
+
+    #[test]
+    fn pods_are_replaced_one_after_the_other_and_never_the_last_that_is_heard() {
+        let mut presence = Presence::default();
+        let reports = [report(A), report(B), report(C)];
+        let mut judge = |names: &[&str], uids: &[&str], after| {
+            presence.judge(&reports, &silent(names), &pods(uids), 3_600, NOW.plus(after)).cut_off
+        };
+        let pod = |uid: &str| Some((uid.to_owned(), format!("pod-{uid}")));
+        assert_eq!(judge(&[A, B], &[A, B, C], 0), None);
+        assert_eq!(judge(&[A, B], &[A, B, C], 30), pod(A));
+        assert_eq!(judge(&[A, B], &[A, B, C], 60), None, "the first is still going");
+        assert_eq!(judge(&[A, B], &[B, C], 62), pod(B), "it is gone");
+        assert_eq!(judge(&[A, B, C], &[B, C], 300), None, "nobody is heard");
+        assert_eq!(judge(&[A, B], &[B, C], 302), pod(B), "its deletion led to nothing");
     }
 
     #[test]

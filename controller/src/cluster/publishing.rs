@@ -11,7 +11,7 @@ use kube_client::{Api, Client};
 use tidegate_core::{Localized, Timestamp, Zone};
 use tidegate_store::audit::AuditLog;
 use tidegate_store::etcd::{self, EtcdTls};
-use tidegate_store::{Etcd, EtcdConfig, EtcdRole, Store as _, StoreError, StoreResult};
+use tidegate_store::{Etcd, EtcdConfig, EtcdRole, Store as _, StoreError};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -21,6 +21,7 @@ use super::gateways::Prepared;
 use super::labels;
 use super::lead::LeadMetrics;
 use super::presence::{Pod, Pods, Presence};
+use super::ring::Acknowledged;
 use super::settings::Settings;
 use super::term::{self, Term};
 use crate::admin::Pools;
@@ -57,6 +58,8 @@ pub struct Publishing<'a> {
     pub pools: &'a watch::Sender<Pools<Etcd>>,
     /// Where the number of sessions is noted.
     pub sessions: &'a AtomicU32,
+    /// Where it is noted which keys gateways have, for as long as they are asked.
+    pub acknowledged: &'a watch::Sender<Acknowledged>,
     /// The pods of the pool.
     pub fleet: watch::Receiver<Fleet>,
     /// The term everything is written under, and which store the last one was published to.
@@ -82,6 +85,7 @@ impl<'a> Known<'a> {
 impl Drop for Known<'_> {
     fn drop(&mut self) {
         self.0.pools.send_replace(Pools::new());
+        self.0.acknowledged.send_replace(Acknowledged::default());
         self.0.lead.etcd.reset();
     }
 }
@@ -243,15 +247,17 @@ impl Publishing<'_> {
         let reports = etcd.reports().await.map_err(said)?;
         let sessions: usize = reports.iter().map(|report| report.sessions.len()).sum();
         self.sessions.store(u32::try_from(sessions).unwrap_or(u32::MAX), Ordering::Relaxed);
+        let kids = reports.iter().map(|report| report.ack.kids.iter().copied().collect());
+        self.acknowledged.send_replace(Acknowledged::of(kids));
         let silent: BTreeSet<_> = etcd.gone().await.map_err(said)?.into_iter().collect();
         // Listed last: whoever reported before and is not in it has no pod any more.
         let pods = self.pods(&with.pool).await.map_err(|error| error.to_string())?;
         let verdict = presence.judge(&reports, &silent, &pods, with.end_sessions_s, crate::time::now());
-        for gateway in &verdict.gone {
-            tracing::info!(gateway = gateway.0, "the gateway is gone");
-            forget(etcd, gateway).await.map_err(said)?;
+        for ack in &verdict.gone {
+            tracing::info!(gateway = ack.gateway.0, "the gateway is gone");
+            etcd.forget(ack).await.map_err(said)?;
         }
-        for (uid, name) in &verdict.cut_off {
+        if let Some((uid, name)) = &verdict.cut_off {
             tracing::warn!(pod = name, "the gateway is cut off from etcd and its pod is replaced");
             self.replace(uid, name).await.map_err(|error| error.to_string())?;
         }
@@ -315,8 +321,4 @@ async fn changed(mut prepared: watch::Receiver<Option<Prepared>>, with: &Prepare
     if !other {
         std::future::pending::<()>().await;
     }
-}
-
-async fn forget(etcd: &Etcd, gateway: &tidegate_store::GatewayId) -> StoreResult<()> {
-    etcd.forget(gateway).await
 }

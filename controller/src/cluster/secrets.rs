@@ -22,6 +22,7 @@ use kube_client::api::PostParams;
 use super::call::{CallError, call};
 use super::labels;
 use super::pki::{self, Leaf, Pair, PkiError};
+use super::ring::{Acknowledged, Key, Ring};
 
 /// When a certificate is made anew.
 const RENEW_AFTER: &str = "tidegate.dev/renew-after";
@@ -102,29 +103,35 @@ impl Keeper {
             .map_err(|_| unusable(name, format!("`{ROOT_KEY}` has not {KEY_BYTES} bytes; restore it")))
     }
 
-    /// A pool's keys, ascending by number.
+    /// A pool's keys, the one that seals last, after the next step of a rotation that is due or asked for.
     pub async fn ring(
         &mut self,
         name: &str,
         owner: &[OwnerReference],
-    ) -> Result<Vec<(u32, [u8; KEY_BYTES])>, SecretError> {
-        let data = self.keep(name, owner, || Ok(Data::from([("1".into(), random()?.to_vec())]))).await?;
-        let mut ring = Vec::new();
-        // `current` is the gateways' word for which key seals; it is no key.
-        for (kid, bytes) in data.iter().filter(|(kid, _)| *kid != "current") {
-            let number =
-                kid.parse().map_err(|_| unusable(name, format!("`{kid}` is no number; remove it")))?;
-            let key = bytes
-                .as_slice()
-                .try_into()
-                .map_err(|_| unusable(name, format!("`{kid}` has not {KEY_BYTES} bytes; remove it")))?;
-            ring.push((number, key));
-        }
-        if ring.is_empty() {
-            return Err(unusable(name, "it holds no key; remove it, and a new ring is made".into()));
-        }
-        ring.sort_unstable_by_key(|(number, _)| *number);
-        Ok(ring)
+        asked: Option<&str>,
+        acknowledged: &Acknowledged,
+    ) -> Result<Vec<Key>, SecretError> {
+        let fresh = random().map_err(|error| SecretError::Pki(name.into(), error))?;
+        self.keep(name, owner, || Ok(Ring::first(random()?))).await?;
+        let read = |data: &Data, annotations: Option<&BTreeMap<String, String>>| {
+            Ring::read(data, annotations.unwrap_or(&BTreeMap::new())).map_err(|why| unusable(name, why))
+        };
+        let data = self
+            .settle(name, owner, |found| {
+                let Some(secret) = found else {
+                    return Err(unusable(name, "it was removed meanwhile; it comes back".into()));
+                };
+                let ring = read(&data_of(secret), secret.metadata.annotations.as_ref())?;
+                let Some(next) = ring.step(asked, acknowledged, crate::time::now(), fresh) else {
+                    return Ok(Next::Use(data_of(secret)));
+                };
+                tracing::info!(secret = name, before = ?ring, after = ?next, "the pool's keys change");
+                let (data, annotations) = next.write();
+                Ok(Next::Make { data, annotations })
+            })
+            .await?;
+        self.memory.insert(name.into(), data.clone());
+        Ok(read(&data, None)?.in_order())
     }
 
     /// An authority.

@@ -109,6 +109,25 @@ pub struct GatewaySettings {
     /// How long the steps of an orderly end take; the gateway's own defaults if absent.
     #[serde(default)]
     pub drain: DrainSettings,
+    /// Whom gateways may talk to.
+    #[serde(default)]
+    pub network_policy: NetworkPolicySettings,
+}
+
+/// Whom gateways may talk to.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkPolicySettings {
+    /// Whether there is a NetworkPolicy for each pool.
+    pub enabled: bool,
+    /// Further rules, as below `egress` in a NetworkPolicy.
+    pub extra_egress: Vec<Value>,
+}
+
+impl Default for NetworkPolicySettings {
+    fn default() -> Self {
+        Self { enabled: true, extra_egress: Vec::new() }
+    }
 }
 
 /// How people's connections arrive.
@@ -255,12 +274,21 @@ impl EtcdSettings {
 }
 
 /// The host of an `https://` address.
-fn host_of(endpoint: &str) -> Option<&str> {
+pub(super) fn host_of(endpoint: &str) -> Option<&str> {
+    parts_of(endpoint).map(|(host, _)| host)
+}
+
+/// The port of an `https://` address.
+pub(super) fn port_of(endpoint: &str) -> Option<u16> {
+    parts_of(endpoint).map(|(_, port)| port)
+}
+
+fn parts_of(endpoint: &str) -> Option<(&str, u16)> {
     let rest = endpoint.strip_prefix("https://")?.trim_end_matches('/');
     let (host, port) = rest.rsplit_once(':')?;
-    port.parse::<u16>().ok()?;
+    let port = port.parse().ok()?;
     let host = host.trim_matches(['[', ']']);
-    (!host.is_empty()).then_some(host)
+    (!host.is_empty()).then_some((host, port))
 }
 
 #[cfg(test)]

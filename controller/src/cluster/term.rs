@@ -4,6 +4,7 @@
 //! not know it yet can publish nothing. The number outlives a wiped store, since it lies in Kubernetes.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -55,6 +56,17 @@ pub enum TermError {
         "ConfigMap {NAME}: {key} is {value:?}; write a number that is not smaller than any term logged so far"
     )]
     NoNumber {
+        /// Which key.
+        key: &'static str,
+        /// What it says.
+        value: String,
+    },
+    /// Somebody edited what is noted of the store.
+    #[error(
+        "ConfigMap {NAME}: {key} is {value:?}; remove it and write \"0\" as {CLUSTER}: everybody logs in again then, \
+         since the store may have forgotten whose sessions were ended"
+    )]
+    NoIdentity {
         /// Which key.
         key: &'static str,
         /// What it says.
@@ -124,14 +136,21 @@ async fn change(maps: &Api<ConfigMap>, apply: impl Fn(&mut Term)) -> Result<Term
 fn read(map: &ConfigMap) -> Result<Term, TermError> {
     let data = map.data.as_ref();
     let text = |key: &str| data.and_then(|data| data.get(key)).map(|text| text.trim());
-    let odd = |key, value: &str| TermError::NoNumber { key, value: value.into() };
     // A map without a term is not a first one: somebody emptied it, and small numbers would be refused later.
     let number = text(TERM).unwrap_or_default();
+    let odd = |_| TermError::NoNumber { key: TERM, value: number.into() };
     Ok(Term {
-        number: number.parse().map_err(|_| odd(TERM, number))?,
-        etcd_cluster: text(CLUSTER).and_then(|text| text.parse().ok()),
-        etcd_revision: text(REVISION).and_then(|text| text.parse().ok()),
+        number: number.parse().map_err(odd)?,
+        etcd_cluster: identity(CLUSTER, text(CLUSTER))?,
+        etcd_revision: identity(REVISION, text(REVISION))?,
     })
+}
+
+/// What is noted of the store. Something that is no number is not taken for nothing: then any store would pass for the
+/// one that was published to.
+fn identity<T: FromStr>(key: &'static str, text: Option<&str>) -> Result<Option<T>, TermError> {
+    let odd = |value: &str| TermError::NoIdentity { key, value: value.into() };
+    text.map(|text| text.parse().map_err(|_| odd(text))).transpose()
 }
 
 fn write(map: &mut ConfigMap, term: &Term) {
@@ -171,5 +190,22 @@ mod tests {
         assert!(read(&map).is_err());
         map.data = None;
         assert!(read(&map).is_err(), "an emptied map is no first one");
+    }
+
+    #[test]
+    fn an_identity_that_cannot_be_read_is_no_first_store() {
+        let term = Term { number: 7, etcd_cluster: Some(5), etcd_revision: Some(12) };
+        for key in [CLUSTER, REVISION] {
+            let mut map = ConfigMap::default();
+            write(&mut map, &term);
+            map.data.as_mut().expect("data").insert(key.into(), "0x5".into());
+            let error = read(&map).expect_err("it is no number").to_string();
+            assert!(error.contains(key) && error.contains("0x5"), "{error}");
+            let data = map.data.as_mut().expect("data");
+            data.remove(key);
+            data.insert(CLUSTER.into(), "0".into());
+            let edited = read(&map).expect("what the error says to write");
+            assert!(!edited.is_of(&EtcdIdentity { cluster: 5, revision: 12 }), "everybody logs in again");
+        }
     }
 }

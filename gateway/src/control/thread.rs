@@ -57,6 +57,8 @@ struct Progress {
     broken: Arc<BTreeMap<DepartmentCode, String>>,
     applied: Vec<Generation>,
     sessions: Vec<Vec<SessionReport>>,
+    /// The keys that were reported last.
+    kids: Vec<u32>,
     reports: watch::Sender<Option<Report>>,
 }
 
@@ -92,6 +94,7 @@ impl<S: Store> Control<S> {
             broken,
             applied: vec![Generation::default(); shards],
             sessions: vec![Vec::new(); shards],
+            kids: Vec::new(),
             reports,
         };
         let mut under_way = JoinSet::new();
@@ -125,7 +128,14 @@ impl<S: Store> Control<S> {
                 Some(call) = calls.recv(), if under_way.len() < CALLS_MAX => {
                     under_way.spawn_local(super::make(store.clone(), call));
                 }
-                _ = alive.tick() => shared.heartbeats.beat(shards),
+                _ = alive.tick() => {
+                    shared.heartbeats.beat(shards);
+                    // The controller waits for a new key to be everywhere.
+                    if progress.kids != shared.ring.kids() {
+                        let view = Arc::clone(&told.borrow().view);
+                        progress.report(&shared, &view, &health);
+                    }
+                }
                 _ = stop.wait_for(|stop| *stop) => break,
             }
         }
@@ -152,7 +162,7 @@ impl Progress {
     }
 
     /// Reports, once the newest snapshot is in force everywhere; true when that is news.
-    fn report(&self, shared: &Shared, view: &View, health: &Health) -> bool {
+    fn report(&mut self, shared: &Shared, view: &View, health: &Health) -> bool {
         let Some(generation) = view.snapshot.as_ref().map(|snapshot| snapshot.generation) else {
             return false;
         };
@@ -169,11 +179,13 @@ impl Progress {
         for (code, why) in view.unreadable.iter() {
             broken.entry(code.clone()).or_insert_with(|| why.clone());
         }
+        self.kids = shared.ring.kids();
         let ack = Ack {
             gateway: self.id.clone(),
             generation,
             broken,
             evaluators: tidegate_policy_engine::evaluator_digests(),
+            kids: self.kids.clone(),
             at: shared.clock.now(),
         };
         self.reports.send_replace(Some(Report { ack, sessions }));

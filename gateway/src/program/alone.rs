@@ -42,7 +42,7 @@ impl Fact {
     pub(super) async fn tell(&self, store: &impl Store) -> StoreResult<()> {
         match self {
             Self::Login(account, kind, session, until) => {
-                store.login(account, *kind, *session, *until).await.map(drop)
+                store.login_late(account, *kind, *session, *until).await
             }
             Self::End(session, reason, until) => store.end(*session, *reason, *until).await,
         }

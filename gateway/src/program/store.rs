@@ -15,8 +15,8 @@ use std::time::Duration;
 use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{AccountId, Generation, SessionId, Timestamp};
 use tidegate_store::{
-    Etcd, EtcdConfig, EtcdRole, GatewayId, Intent, IntentId, Outcome, Publication, Report, Store, StoreError,
-    StoreResult, View,
+    Ack, Etcd, EtcdConfig, EtcdRole, GatewayId, Intent, IntentId, Outcome, Publication, Report, Store,
+    StoreError, StoreResult, View,
 };
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -28,13 +28,12 @@ use crate::clock::Clock;
 use crate::config::file::File;
 use crate::health::Note;
 use crate::keys::KEY_BYTES;
+use crate::shared::AWAY_S;
 
 /// Pause before etcd is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often facts that etcd has not yet are handed over.
 const HAND_OVER: Duration = Duration::from_secs(1);
-/// Seconds without news after which etcd is not even asked: whoever logs in need not wait for its deadline.
-const AWAY_S: i64 = 5;
 
 /// With what the store is opened.
 #[derive(Clone)]
@@ -67,6 +66,7 @@ impl Reopening {
             snapshot: None,
             ended: Arc::default(),
             fresh_at: Timestamp(0),
+            skew_s: None,
             unreadable: Arc::default(),
         };
         let shared = Arc::new(Shared {
@@ -125,9 +125,14 @@ impl Reopening {
                 answer => return answer,
             }
         }
-        let answer = alone(&mut self.shared.alone(), now);
+        self.alone(|facts| alone(facts, now))
+    }
+
+    /// Does something with the gateway's own facts, and shows what they have ended.
+    fn alone<T>(&self, act: impl FnOnce(&mut Alone) -> T) -> T {
+        let done = act(&mut self.shared.alone());
         self.shared.show_own_ends();
-        answer
+        done
     }
 }
 
@@ -290,8 +295,8 @@ impl Store for Reopening {
         self.current()?.gone().await
     }
 
-    async fn forget(&self, gateway: &GatewayId) -> StoreResult<()> {
-        self.current()?.forget(gateway).await
+    async fn forget(&self, ack: &Ack) -> StoreResult<()> {
+        self.current()?.forget(ack).await
     }
 
     async fn offer(&self, intent: Intent) -> StoreResult<()> {
@@ -311,11 +316,19 @@ impl Store for Reopening {
     }
 
     async fn end(&self, session: SessionId, reason: EndReason, until: Timestamp) -> StoreResult<()> {
-        self.ask(
+        let ended = self.ask(
             |etcd| async move { etcd.end(session, reason, until).await },
             |alone, _| alone.end(session, reason, until),
-        )
-        .await
+        );
+        match ended.await {
+            // Whoever logs out of a store that takes nothing more has left this gateway at least. The others hear of it
+            // when there is room again.
+            Err(error @ (StoreError::Medium(_) | StoreError::Full { .. })) => {
+                tracing::error!(%error, "etcd does not take the end of a session; it is over on this gateway");
+                self.alone(|alone| alone.end(session, reason, until))
+            }
+            answer => answer,
+        }
     }
 
     async fn login(

@@ -362,3 +362,16 @@ async fn the_audit_trail_has_every_step() {
         assert!(!trail.contains(secret), "{secret} is in the trail");
     }
 }
+
+#[tokio::test]
+async fn a_login_while_the_store_is_silent_is_recorded_as_such() {
+    let world = World::start().await;
+    let mut browser = world.browser();
+    login(&mut browser, "wangfang", PASSWORD).await;
+    let trail = until(async || world.audit().contains("\"login\"").then(|| world.audit())).await;
+    assert!(!trail.contains("\"store\":\"away\""), "{trail}");
+    world.clock.advance(60);
+    let page = login(&mut world.browser(), "wangfang", PASSWORD).await;
+    wait(&mut browser, page).await;
+    until(async || world.audit().contains("\"store\":\"away\"").then_some(())).await;
+}

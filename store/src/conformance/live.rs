@@ -161,6 +161,7 @@ pub async fn reports_are_kept(backend: &impl Backend) {
             generation: Generation { term: 1, sequence },
             broken: [("tax".parse().expect("a code"), "class A check".into())].into(),
             evaluators: vec![[4; 32]],
+            kids: vec![1],
             at: Timestamp(1_790_000_000),
         },
         sessions: vec![SessionReport {

@@ -68,6 +68,8 @@ impl Worker {
             snapshot: published.snapshot(),
             ended: Arc::default(),
             fresh_at: now,
+            // Controller and gateway have one clock.
+            skew_s: None,
             unreadable: Arc::new(unreadable),
         });
         let (offered, offers) = watch::channel(0);

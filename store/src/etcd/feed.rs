@@ -15,9 +15,10 @@ use super::keys::{Keys, end_of};
 use super::link::{Link, Stored, failed};
 use super::mirror::Mirror;
 use super::publish::blocking;
-use super::watch::{Event, Message, Resume, Step, Tracker};
+use super::seal::Purpose;
+use super::watch::{Event, Message, Questions, Resume, Step, Tracker};
 use super::{EtcdRole, Shared};
-use crate::wire::v1::Part;
+use crate::wire::v1::{Part, decode_timed};
 use crate::wire::{Blobs, bounds};
 use crate::{CALL_DEADLINE, StoreError, StoreResult};
 
@@ -34,11 +35,12 @@ const FETCH: (usize, u64) = (64, 8 * 1024 * 1024);
 /// How often a changed snapshot is written to disk, and how often its proof.
 const SAVE: Duration = Duration::from_secs(5);
 
-/// Manifests and head; the platform; ended sessions; and for the controller intents.
+/// Manifests and head; the platform; ended sessions; the controller's time; and for the controller intents.
 const CONFIGURATION: usize = 0;
 const PLATFORM: usize = 1;
 const ENDED: usize = 2;
-const INTENTS: usize = 3;
+const CLOCK: usize = 3;
+const INTENTS: usize = 4;
 
 /// What the feed has.
 pub(super) struct Feed {
@@ -106,8 +108,9 @@ impl Feed {
         let mut stream = self.watch(&link).await?;
         let mut tick = tokio::time::interval(PROOF);
         let mut heard = Instant::now();
-        // When the question was asked that the next answer is taken for.
-        let mut asked: Option<Timestamp> = None;
+        let mut questions = Questions::default();
+        // Before the first answer, what is delivered may have happened long ago.
+        let mut live = false;
         loop {
             tokio::select! {
                 message = stream.message() => {
@@ -118,13 +121,14 @@ impl Feed {
                     match self.tracker.take(message_of(&response)) {
                         Step::Wait => {}
                         Step::Apply(events) => {
-                            self.apply(&link, events).await?;
+                            self.apply(&link, events, live).await?;
                             // How long that took is no silence of theirs.
                             heard = Instant::now();
                         }
                         Step::Fresh => {
-                            if let Some(at) = asked.take() {
+                            if let Some(at) = questions.answered() {
                                 self.fresh(at);
+                                live = true;
                             }
                         }
                         Step::Relist => return Err(StoreError::Unavailable("history was compacted".into())),
@@ -141,7 +145,9 @@ impl Feed {
                     if heard.elapsed() >= SILENCE {
                         return Err(StoreError::Unavailable("the watch is silent".into()));
                     }
-                    asked.get_or_insert_with(|| self.shared.now());
+                    if !questions.ask(self.shared.now()) {
+                        return Err(StoreError::Unavailable("the watch leaves questions unanswered".into()));
+                    }
                     let asking = stream.request_progress();
                     tokio::time::timeout(CALL_DEADLINE, asking)
                         .await
@@ -226,8 +232,8 @@ impl Feed {
         self.mirror.stage(&self.shared.keys, &self.shared.sealer(), key, value, revision);
     }
 
-    /// Takes over what changed.
-    async fn apply(&mut self, link: &Link, events: Vec<Event>) -> StoreResult<()> {
+    /// Takes over what changed; `live` when it was delivered as it happened.
+    async fn apply(&mut self, link: &Link, events: Vec<Event>, live: bool) -> StoreResult<()> {
         let (mut configuration, mut ended) = (false, Vec::new());
         for Event { key, value, revision } in events {
             let within = |span: usize| {
@@ -243,12 +249,29 @@ impl Feed {
                 if let Some(value) = value {
                     ended.push(Stored { key, value, revision });
                 }
+            } else if within(CLOCK) {
+                // What was written while nobody listened does not say what time it is now.
+                if let Some(value) = value.filter(|_| live) {
+                    self.hear_time(&key, &value);
+                }
             } else if within(INTENTS) && value.is_some() {
                 self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
             }
         }
         self.shared.note_ended(&ended);
         if configuration { self.settle(link).await } else { Ok(()) }
+    }
+
+    /// Compares the controller's time with our own.
+    fn hear_time(&self, key: &str, value: &[u8]) {
+        let opened = self.shared.sealer().open(Purpose::Configuration, key, value);
+        match opened.and_then(|bytes| decode_timed(&bytes)) {
+            Ok(told) => {
+                let skew = Some(self.shared.now().since(told.at));
+                self.shared.view.send_if_modified(|view| std::mem::replace(&mut view.skew_s, skew) != skew);
+            }
+            Err(error) => tracing::warn!(%error, "the controller's time cannot be read"),
+        }
     }
 
     /// Fetches what the newest publication needs, and shows it.
@@ -315,15 +338,24 @@ impl Feed {
 fn spans(keys: &Keys, controller: bool) -> Vec<(String, Vec<u8>)> {
     let live = keys.live().into_bytes();
     let platform = keys.platform();
-    let mut after = platform.clone().into_bytes();
-    after.push(0);
     let ended = keys.kind("ended");
     let intents = keys.kind("intents");
-    let mut spans = vec![(keys.departments(), live), (platform, after), (ended.clone(), end_of(&ended))];
+    let clock = keys.clock();
+    let mut spans = vec![
+        (keys.departments(), live),
+        (platform.clone(), after(&platform)),
+        (ended.clone(), end_of(&ended)),
+        (clock.clone(), after(&clock)),
+    ];
     if controller {
         spans.push((intents.clone(), end_of(&intents)));
     }
     spans
+}
+
+/// The end of the span of one key.
+fn after(key: &str) -> Vec<u8> {
+    [key.as_bytes(), b"\0"].concat()
 }
 
 /// Fetches parts, some at a time. One that is missing is left out: whoever needs it says so.
@@ -355,7 +387,7 @@ async fn fetch(link: &Link, shared: &Shared, parts: Vec<Part>) -> StoreResult<Bl
         let answer = link.step(Vec::new(), gets.collect(), Vec::new()).await?;
         for ((part, _, _), found) in now.iter().zip(answer.found) {
             let Some(stored) = found.first() else { continue };
-            match shared.sealer().open(super::seal::Purpose::Configuration, &stored.key, &stored.value) {
+            match shared.sealer().open(Purpose::Configuration, &stored.key, &stored.value) {
                 Ok(bytes) => whole.entry(part.digest).or_default().extend(bytes),
                 Err(error) => tracing::error!(key = stored.key, %error, "a part cannot be read"),
             }

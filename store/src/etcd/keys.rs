@@ -4,6 +4,7 @@
 //!  /tidegate/v1/term                              the fence of the controller
 //!  /tidegate/v1/pools/<pool>/
 //!      blobs/<sha256>/<n>                         parts in chunks        \
+//!      clock                                      the controller's time   |
 //!      departments/<code>/manifest                                        |  written by the
 //!      head                                       the newest generation   |  controller alone
 //!      platform                                   the platform's manifest /
@@ -43,6 +44,11 @@ impl Keys {
 
     pub(super) fn head(&self) -> String {
         format!("{}head", self.root)
+    }
+
+    /// What time it is to the controller.
+    pub(super) fn clock(&self) -> String {
+        format!("{}clock", self.root)
     }
 
     pub(super) fn platform(&self) -> String {
@@ -104,6 +110,12 @@ impl Keys {
 
     pub(super) fn intent(&self, id: IntentId) -> String {
         format!("{}live/intents/{:032x}", self.root, id.0)
+    }
+
+    /// The intent that lies under a key.
+    pub(super) fn intent_of(&self, key: &str) -> Option<IntentId> {
+        let name = key.strip_prefix(&self.kind("intents"))?;
+        u128::from_str_radix(name, 16).ok().map(IntentId).filter(|id| self.intent(*id) == key)
     }
 
     pub(super) fn outcome(&self, id: IntentId) -> String {
@@ -188,13 +200,17 @@ mod tests {
         assert!(key.starts_with("/tidegate/v1/pools/main/live/ended/2/1f1f"), "{key}");
         assert_eq!(Keys::ended_session(&key), Some(session));
         assert_eq!(Keys::ended_session("x/+1"), None);
+        let intent = keys.intent(IntentId(0x1f));
+        assert_eq!(keys.intent_of(&intent), Some(IntentId(0x1f)));
+        assert_eq!(keys.intent_of(&intent.to_uppercase()), None);
+        assert_eq!(keys.intent_of(&format!("{}+1f", keys.kind("intents"))), None, "no name we gave");
     }
 
     #[test]
     fn configuration_lies_outside_of_what_gateways_write() {
         let keys = Keys::new("main");
         let (live, end) = (keys.live(), end_of(&keys.live()));
-        for key in [keys.head(), keys.platform(), keys.departments(), keys.blobs()] {
+        for key in [keys.head(), keys.clock(), keys.platform(), keys.departments(), keys.blobs()] {
             assert!(key.as_bytes() < live.as_bytes() || key.as_bytes() >= end.as_slice(), "{key}");
         }
     }

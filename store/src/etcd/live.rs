@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
 use tidegate_core::session::{EndReason, Kind};
-use tidegate_core::{AccountId, SessionId, Timestamp};
+use tidegate_core::{AccountId, Code, SessionId, Timestamp};
 
 use super::keys::Keys;
 use super::link::{Answer, Stored};
@@ -44,6 +44,14 @@ const COUNTED: Duration = Duration::from_secs(30);
 #[derive(Debug, Default)]
 pub(super) struct Counts {
     counted: Mutex<BTreeMap<&'static str, (Instant, usize)>>,
+}
+
+/// What became of a login.
+enum Noted {
+    /// It is the newest, and replaced this session.
+    Newest(Option<SessionId>),
+    /// A newer one is noted, and stays.
+    Late,
 }
 
 /// A caller's key, if it is not too long.
@@ -136,7 +144,8 @@ impl Shared {
         Ok(())
     }
 
-    /// The oldest unsettled intent. One that cannot be read is dropped with a word in the log.
+    /// The oldest unsettled intent. One that cannot be read, since its key is not in the ring any more for example, is
+    /// refused, so that whoever asked for it hears of it and nobody behind it waits.
     pub(super) async fn oldest_intent(&self) -> StoreResult<Option<Intent>> {
         loop {
             let Some(stored) = self.link.first(&self.keys.kind("intents")).await? else { return Ok(None) };
@@ -144,7 +153,12 @@ impl Shared {
             match opened.and_then(|bytes| v1::decode_intent(&bytes)) {
                 Ok(intent) => return Ok(Some(intent)),
                 Err(error) => {
-                    tracing::error!(key = stored.key, %error, "an intent cannot be read and is dropped");
+                    tracing::error!(key = stored.key, %error, "an intent cannot be read and is refused");
+                    if let Some(id) = self.keys.intent_of(&stored.key) {
+                        self.settle(id, Outcome::Refused(Code::IntentRefused)).await?;
+                        continue;
+                    }
+                    // Nobody can ask for the outcome of what has no name.
                     let mut when = vec![unchanged(Some(&stored), &stored.key)];
                     when.extend(self.fenced());
                     self.link.step(when, vec![TxnOp::delete(stored.key, None)], Vec::new()).await?;
@@ -245,18 +259,49 @@ impl Shared {
         session: SessionId,
         until: Timestamp,
     ) -> StoreResult<Option<SessionId>> {
+        match Box::pin(self.note_login(account, kind, (session, until), false)).await? {
+            Noted::Newest(replaced) => Ok(replaced),
+            Noted::Late => Ok(None),
+        }
+    }
+
+    /// Notes a session that was opened while the store was away, unless a newer one is noted already.
+    pub(super) async fn login_late(
+        &self,
+        account: &AccountId,
+        kind: Kind,
+        session: SessionId,
+        until: Timestamp,
+    ) -> StoreResult<()> {
+        match Box::pin(self.note_login(account, kind, (session, until), true)).await? {
+            Noted::Newest(_) => Ok(()),
+            Noted::Late => Box::pin(self.end(session, EndReason::Replaced, until)).await,
+        }
+    }
+
+    async fn note_login(
+        &self,
+        account: &AccountId,
+        kind: Kind,
+        (session, until): (SessionId, Timestamp),
+        late: bool,
+    ) -> StoreResult<Noted> {
         let key = self.keys.login(account, kind);
         let value = self.sealed(&key, &v1::encode_timed(until, &session.0))?;
         let mut replaced = None;
         for _ in 0..RACES {
             let before = self.link.get(&key).await?;
             if before.as_ref().is_some_and(|stored| stored.value == value) {
-                return Ok(self.replaced(replaced));
+                return Ok(Noted::Newest(self.replaced(replaced)));
             }
             if before.is_none() {
                 self.room("logins", "logins", LOGINS_MAX).await?;
             }
             replaced = before.as_ref().and_then(|stored| self.replaces(stored, session));
+            // Both ends come from the same rules of one department, so the later one is of the later login.
+            if late && replaced.is_some_and(|(_, end)| end > until) {
+                return Ok(Noted::Late);
+            }
             let end =
                 replaced.map(|(old, end)| self.ended_fact(old, EndReason::Replaced, end)).transpose()?;
             let last = replaced.map_or(until, |(_, end)| end.max(until));
@@ -270,7 +315,7 @@ impl Shared {
                 })
                 .await?;
             if answer.succeeded {
-                return Ok(self.replaced(replaced));
+                return Ok(Noted::Newest(self.replaced(replaced)));
             }
         }
         Err(StoreError::Unavailable("the account logs in too often at once".into()))
@@ -324,7 +369,12 @@ impl Shared {
     /// The failures under a key, and what is stored.
     async fn stored_failures(&self, name: &str) -> StoreResult<(u32, Timestamp, Option<Stored>)> {
         let stored = self.link.get(&self.keys.lock(name)).await?;
-        let timed = stored.as_ref().map(|stored| self.timed(stored)).transpose()?;
+        // One that cannot be read was sealed with a key that was thrown away: whoever was slowed down by it begins anew.
+        let read = |stored: &Stored| {
+            let timed = self.timed(stored);
+            timed.inspect_err(|error| tracing::warn!(%error, "failures cannot be read")).ok()
+        };
+        let timed = stored.as_ref().and_then(read);
         let forgotten = self.now().plus(-FAILURE_S);
         let (count, at) = match timed.filter(|timed| timed.at > forgotten) {
             Some(timed) => {

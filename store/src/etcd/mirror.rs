@@ -117,6 +117,8 @@ impl Mirror {
 
     fn stage_manifest(&mut self, keys: &Keys, key: &str, staged: Option<Staged>) {
         if key == keys.platform() {
+            // The head did not wait for one that could not be read, so what is shown is looked at once more.
+            self.dirty |= matches!(self.platform, Some(Err(_)));
             self.platform = staged;
         } else if let Some(code) = keys.department(key) {
             match staged {
@@ -307,6 +309,8 @@ mod tests {
         assert_eq!(mirror.shown.generation, head(2).generation);
         assert!(!mirror.proves(), "but it ages");
         mirror.stage(&keys, &sealer, &keys.platform(), None, 12);
+        assert!(mirror.ready(), "it is looked at once more when the part has changed");
+        mirror.settle(&Blobs::new());
         assert!(mirror.proves());
     }
 }

@@ -5,17 +5,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use etcd_client::{PutOptions, TxnOp};
+use etcd_client::{Compare, CompareOp, PutOptions, TxnOp};
 use tokio::sync::Mutex;
 
-use super::keys::end_of;
+use super::keys::{TERM, end_of};
 use super::leases::grant;
 use super::link::failed;
 use super::publish;
 use super::seal::Purpose;
 use super::{EtcdRole, Shared};
 use crate::wire::{Digest, digest_of, v1};
-use crate::{GatewayId, Report, SessionReport, StoreError, StoreResult};
+use crate::{Ack, GatewayId, Report, SessionReport, StoreError, StoreResult};
 
 /// Seconds after its last word at which a gateway is gone.
 const TTL_S: i64 = 10;
@@ -114,14 +114,21 @@ impl Shared {
         {
             return Err(StoreError::Full { what: "gateways", most: GATEWAYS_MAX });
         }
-        let said = state.gateways.entry(gateway.clone()).or_default();
         let ack = v1::encode_ack(&report.ack);
         v1::decode_ack(&ack)?;
-        said.report = Some(report);
+        state.gateways.entry(gateway.clone()).or_default().report = Some(report);
         self.hold_lease(&mut state).await?;
         let key = self.keys.ack(&gateway);
         let value = self.sealer().seal(Purpose::Live, &key, &ack)?;
-        self.link.step(Vec::new(), vec![TxnOp::put(key, value, None)], Vec::new()).await?;
+        let known = Compare::create_revision(key.as_str(), CompareOp::Greater, 0);
+        let put = || vec![TxnOp::put(key.as_str(), value.clone(), None)];
+        if !self.link.step(vec![known], put(), put()).await?.succeeded
+            && let Some(said) = state.gateways.get_mut(&gateway)
+        {
+            // Its first word; or it was forgotten meanwhile, with all that it had said.
+            said.alive = false;
+            said.shards.clear();
+        }
         let said = self.say(&mut state, &gateway).await;
         if let Err(StoreError::Refused(why)) = &said
             && why.contains("lease not found")
@@ -213,20 +220,31 @@ impl Shared {
         Ok(reported.difference(&alive).cloned().map(GatewayId).collect())
     }
 
-    /// Removes everything a gateway said.
-    pub(super) async fn forget(&self, gateway: &GatewayId) -> StoreResult<()> {
+    /// Removes everything a gateway said, if this is still its last word.
+    pub(super) async fn forget(&self, ack: &Ack) -> StoreResult<()> {
         let EtcdRole::Controller { term } = self.role else {
             return Err(StoreError::Refused("only the controller forgets a gateway".into()));
         };
+        let gateway = &ack.gateway;
+        let key = self.keys.ack(gateway);
+        let Some(stored) = self.link.get(&key).await? else { return Ok(()) };
+        let opened = self.sealer().open(Purpose::Live, &key, &stored.value);
+        if opened.and_then(|bytes| v1::decode_ack(&bytes)).is_ok_and(|last| last != *ack) {
+            return Ok(());
+        }
         self.presence.state.lock().await.gateways.remove(gateway);
         let sessions = self.keys.sessions(gateway);
         let range = etcd_client::DeleteOptions::new().with_range(end_of(&sessions));
+        let unchanged = Compare::mod_revision(key.as_str(), CompareOp::Equal, stored.revision);
         let operations = vec![
-            TxnOp::delete(self.keys.ack(gateway), None),
+            TxnOp::delete(key.as_str(), None),
             TxnOp::delete(self.keys.alive(gateway), None),
             TxnOp::delete(sessions, Some(range)),
         ];
-        publish::write(self, term, operations).await.map(drop)
+        // Whoever speaks between the look and this is there again, and the next look judges its new word.
+        let otherwise = vec![TxnOp::get(TERM, None)];
+        let answer = self.link.step(vec![publish::fence(term), unchanged], operations, otherwise).await?;
+        if answer.succeeded { Ok(()) } else { publish::fenced_off(term, &answer) }
     }
 
     /// Leaves in order: what hangs on the lease goes at once, and a gateway takes its word back, so that nobody

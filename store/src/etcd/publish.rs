@@ -10,6 +10,7 @@ use tidegate_core::{DepartmentCode, Generation};
 
 use super::Shared;
 use super::keys::{TERM, end_of};
+use super::link::Answer;
 use super::mirror::{Entry, Shown};
 use super::seal::{Purpose, Sealer, kid_of};
 use crate::wire::v1::{Head, Manifest, Part, decode_head, decode_manifest, encode_head, encode_manifest};
@@ -107,6 +108,17 @@ pub(super) async fn claim_term(link: &super::link::Link, term: u64) -> StoreResu
     } else {
         Err(StoreError::Fenced(term))
     }
+}
+
+/// Whether everything that is published was sealed with the key that seals now.
+pub(super) async fn is_sealed(shared: &Shared) -> StoreResult<bool> {
+    let (keys, kid) = (&shared.keys, shared.sealer().kid());
+    let (identity, head) = shared.link.look(&keys.head()).await?;
+    let platform = shared.link.get(&keys.platform()).await?;
+    let departments =
+        shared.link.list(&keys.departments(), end_of(&keys.departments()), identity.revision, false).await?;
+    let mut all = departments.iter().chain(&head).chain(&platform);
+    Ok(all.all(|stored| kid_of(&stored.value).is_ok_and(|sealed| sealed == kid)))
 }
 
 impl Pen {
@@ -323,11 +335,18 @@ pub(super) async fn write(shared: &Shared, term: u64, operations: Vec<TxnOp>) ->
     if answer.succeeded {
         return Ok(answer.revision);
     }
-    if answer.found.iter().flatten().next().is_none() {
-        // A wiped store knows no term; the feed will notice and claim it again.
-        return Err(StoreError::Unavailable("the store was wiped".into()));
-    }
+    fenced_off(term, &answer)?;
     Err(StoreError::Fenced(term))
+}
+
+/// Whether it was the fence that held a step off, by the term the answer found. `Ok`: it was something else.
+pub(super) fn fenced_off(term: u64, answer: &Answer) -> StoreResult<()> {
+    match answer.found.iter().flatten().next() {
+        // A wiped store knows no term; the feed will notice and claim it again.
+        None => Err(StoreError::Unavailable("the store was wiped".into())),
+        Some(stored) if stored.value == term.to_string().as_bytes() => Ok(()),
+        Some(_) => Err(StoreError::Fenced(term)),
+    }
 }
 
 fn pack(publication: &Publication) -> StoreResult<Plan> {

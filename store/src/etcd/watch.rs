@@ -4,7 +4,14 @@
 //! stream; each goes on from its own revision. Progress answered for the whole stream proves that every
 //! span has everything up to its revision.
 
+use std::collections::VecDeque;
+
+use tidegate_core::Timestamp;
+
 use super::EtcdIdentity;
+
+/// Questions about progress under way at a time; one is asked each second.
+const QUESTIONS_MAX: usize = 4;
 
 /// A change of one key; without a value it was deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,6 +162,26 @@ impl Tracker {
     }
 }
 
+/// Questions about progress that are under way, oldest first.
+///
+/// Answers do not say which question they answer, and one may be left out. Each is taken for the oldest, so that what
+/// it proves is never newer than what was asked; when too many are left over, the stream is of no more use.
+#[derive(Debug, Default)]
+pub(super) struct Questions(VecDeque<Timestamp>);
+
+impl Questions {
+    /// A question is asked now; false when there are too many already.
+    pub(super) fn ask(&mut self, now: Timestamp) -> bool {
+        self.0.push_back(now);
+        self.0.len() <= QUESTIONS_MAX
+    }
+
+    /// When what an answer answers was asked.
+    pub(super) fn answered(&mut self) -> Option<Timestamp> {
+        self.0.pop_front()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +241,20 @@ mod tests {
         assert_eq!((tracker.start(0), tracker.start(1)), (20, 20));
         assert_eq!(tracker.resume(at(7, 20), 4, 4), Resume::Watch);
         assert_eq!(tracker.take(progress(21)), Step::Wait, "a new stream starts over");
+    }
+
+    #[test]
+    fn an_answer_that_comes_late_proves_what_was_asked_first() {
+        let at = |second: i64| Timestamp(1_790_000_000 + second);
+        let mut questions = Questions::default();
+        assert_eq!(questions.answered(), None, "nobody asked");
+        assert!((0..3).all(|second| questions.ask(at(second))));
+        assert_eq!(questions.answered(), Some(at(0)), "three seconds late, and no newer for that");
+        assert!(questions.ask(at(3)));
+        assert_eq!(questions.answered(), Some(at(1)));
+        // One answer is left out: what is proved stays a question behind, and enough of that ends the stream.
+        assert!(questions.ask(at(4)) && questions.ask(at(5)));
+        assert!(!questions.ask(at(6)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ fn actor() -> Actor {
         session: Some(SessionId([0xab; 16])),
         source: Some("192.0.2.7".parse().expect("an address")),
         request: Some("01JDJ0V6Q8".into()),
+        alone: false,
     }
 }
 
@@ -47,6 +48,7 @@ fn events() -> Vec<Event> {
         Event::Activation { actor: unknown(), refused: Some(Code::ActivationRefused) },
         Event::PasswordChange { actor: actor(), refused: None },
         Event::Login { actor: actor(), kind: Kind::Portal, refused: None },
+        Event::Login { actor: Actor { alone: true, ..actor() }, kind: Kind::Portal, refused: None },
         Event::Login { actor: unknown(), kind: Kind::Portal, refused: Some(Code::LoginFailed) },
         Event::SessionEnd { actor: actor(), kind: Kind::Portal, reason: EndReason::LoggedOut },
         Event::SessionEnd {
@@ -227,7 +229,8 @@ async fn the_documented_examples_are_real() {
         let pretty = serde_json::to_string_pretty(&value).expect("JSON");
         let event = value["event"].as_str().expect("a name");
         let refused = if value["status_id"] == 2 && !event.contains("ed") { ", refused" } else { "" };
-        examples.push_str(&format!("### `{event}`{refused}\n\n```json\n{pretty}\n```\n\n"));
+        let away = if value["store"] == "away" { ", while etcd was away" } else { "" };
+        examples.push_str(&format!("### `{event}`{refused}{away}\n\n```json\n{pretty}\n```\n\n"));
     }
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/audit.md");
     let written = std::fs::read_to_string(&page).expect("the page");

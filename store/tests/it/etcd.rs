@@ -2,6 +2,7 @@
 
 mod access;
 mod conformance;
+mod facts;
 mod faults;
 mod members;
 mod presence;

@@ -69,9 +69,13 @@ fn live_facts_have_their_golden_bytes() {
         generation: head.generation,
         broken: [("tax".parse().expect("a code"), "class A check".into())].into(),
         evaluators: vec![[4; 32]],
+        kids: Vec::new(),
         at: Timestamp(1_790_000_000),
     };
     hold("ack", &v1::encode_ack(&ack));
+    assert_eq!(v1::decode_ack(&v1::encode_ack(&ack)).expect("an ack"), ack);
+    let ack = Ack { kids: vec![1, 2], ..ack };
+    hold("ack-kids", &v1::encode_ack(&ack));
     assert_eq!(v1::decode_ack(&v1::encode_ack(&ack)).expect("an ack"), ack);
     let session = SessionReport {
         session: SessionId([1; 16]),

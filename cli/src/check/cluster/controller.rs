@@ -15,6 +15,8 @@ use crate::serve;
 
 /// What the chart calls the controller's objects by.
 const SELECTOR: &str = "app.kubernetes.io/name=tidegate-controller";
+/// Seconds for which a write that failed is worth a word.
+const WRITES_RECENT_S: i64 = 15 * 60;
 /// The Deployment's own name.
 const DEPLOYMENT: &str = "tidegate-controller";
 
@@ -26,6 +28,13 @@ pub(crate) struct Installed {
     pub(crate) service_account: String,
     /// What the leading replica says, or why it cannot be read.
     leader: Result<Metrics, String>,
+}
+
+impl Installed {
+    /// What the leading replica says, if it can be read.
+    pub(crate) fn leader(&self) -> Option<&Metrics> {
+        self.leader.as_ref().ok()
+    }
 }
 
 /// Finds the installation, in `namespace` or wherever it is.
@@ -148,12 +157,39 @@ pub(crate) fn store(installed: &Installed) -> Vec<Finding> {
             "its log says why: etcd is away, its certificate is refused, or it is older than supported",
         ),
     };
-    let failures = metrics.sum("tidegate_controller_write_failures_total");
-    let writes = if failures == 0.0 {
-        Finding::ok("store-writes", "the controller can write what it publishes")
-    } else {
-        let what = format!("{failures} writes have failed since the controller started");
-        Finding::warning("store-writes", what, "each was tried again; the controller's log says what failed")
-    };
-    vec![version, writes]
+    vec![version, writes(metrics, serve::now().0)]
+}
+
+/// Whether writes fail these days. What failed long ago was tried again, and is no news.
+fn writes(metrics: &Metrics, now: i64) -> Finding {
+    let failed = metrics.largest("tidegate_controller_last_write_failure_timestamp_seconds");
+    #[expect(clippy::cast_possible_truncation, reason = "a time in seconds; what is none counts as long ago")]
+    let ago = failed.map(|at| now.saturating_sub(at as i64));
+    match ago {
+        Some(ago) if ago < WRITES_RECENT_S => {
+            let failures = metrics.sum("tidegate_controller_write_failures_total");
+            let what =
+                format!("a write failed {} s ago, the {failures}. since the controller started", ago.max(0));
+            let hint = "each is tried again; the controller's log says what failed";
+            Finding::warning("store-writes", what, hint)
+        }
+        _ => Finding::ok("store-writes", "the controller can write what it publishes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_write_that_failed_is_forgotten_in_time() {
+        let metrics = Metrics::of(
+            "tidegate_controller_write_failures_total{to=\"store\"} 1\n\
+             tidegate_controller_last_write_failure_timestamp_seconds{to=\"store\"} 1795000000\n",
+        );
+        let at = |seconds| writes(&metrics, 1_795_000_000 + seconds);
+        assert!(at(30).what.contains("30 s ago"), "{:?}", at(30));
+        assert!(at(WRITES_RECENT_S).what.contains("can write"), "{:?}", at(WRITES_RECENT_S));
+        assert!(writes(&Metrics::default(), 0).what.contains("can write"));
+    }
 }

@@ -19,6 +19,12 @@ const PODS_MAX: usize = 50;
 /// Seconds without a proof of freshness that are normal.
 const FRESH_S: f64 = 5.0;
 
+/// Seconds by which a clock differs without anybody having to look.
+const SKEW_S: f64 = 5.0;
+
+/// Seconds by which a clock is wrong.
+const SKEW_MAX_S: f64 = 30.0;
+
 const LOGS: &str = "kubectl describe and kubectl logs of the pod say why";
 
 /// Every pool, and every gateway in it.
@@ -82,14 +88,18 @@ async fn pods(cluster: &Cluster, installed: &Installed, pool: &str) -> Vec<Findi
     for pod in listed.iter().take(PODS_MAX) {
         let name = pod.metadata.name.as_deref().unwrap_or_default();
         findings.push(ready(pool, name, pod));
-        findings.push(match Metrics::of_pod(cluster, pod).await {
-            Ok(metrics) => fresh(pool, name, &metrics),
+        let said = match Metrics::of_pod(cluster, pod).await {
+            Ok(metrics) => {
+                findings.push(clock(pool, name, &metrics));
+                fresh(pool, name, &metrics)
+            }
             Err(failure) => Finding::skipped(
                 "gateway-fresh",
                 format!("{pool}/{name}: its metrics cannot be read"),
                 format!("{:#}", failure.explained(&cluster.address)),
             ),
-        });
+        };
+        findings.push(said);
     }
     if listed.len() > PODS_MAX {
         let what = format!("{pool}: {} more gateways", listed.len() - PODS_MAX);
@@ -131,6 +141,30 @@ fn fresh(pool: &str, name: &str, metrics: &Metrics) -> Finding {
     }
 }
 
+fn clock(pool: &str, name: &str, metrics: &Metrics) -> Finding {
+    let hint =
+        "dates and timetables are judged by it: see to the time service of its node and of the controller's";
+    match metrics.value("tidegate_clock_skew_seconds") {
+        Some(skew) if skew.abs() < SKEW_S => {
+            Finding::ok("gateway-clock", format!("{pool}/{name} has the controller's time"))
+        }
+        Some(skew) => {
+            let direction = if skew > 0.0 { "ahead of" } else { "behind" };
+            let what =
+                format!("the clock of {pool}/{name} is {:.0} s {direction} the controller's", skew.abs());
+            if skew.abs() < SKEW_MAX_S {
+                Finding::warning("gateway-clock", what, hint)
+            } else {
+                Finding::error("gateway-clock", what, hint)
+            }
+        }
+        None => {
+            let what = format!("{pool}/{name} does not say what time it is");
+            Finding::warning("gateway-clock", what, LOGS)
+        }
+    }
+}
+
 /// Every certificate in the installation's namespace.
 pub(crate) async fn certificates(cluster: &Cluster, installed: &Installed) -> Vec<Finding> {
     let secrets: Api<Secret> = Api::namespaced(cluster.client.clone(), &installed.namespace);
@@ -157,4 +191,21 @@ pub(crate) async fn certificates(cluster: &Cluster, installed: &Installed) -> Ve
         )];
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_wrong_is_told() {
+        for (value, said) in
+            [("1", "has the controller's time"), ("-9", "9 s behind"), ("45", "45 s ahead of")]
+        {
+            let metrics = Metrics::of(&format!("tidegate_clock_skew_seconds {value}\n"));
+            let finding = clock("main", "gw-0", &metrics);
+            assert!(finding.what.contains(said), "{finding:?}");
+        }
+        assert!(clock("main", "gw-0", &Metrics::of("")).what.contains("does not say"));
+    }
 }

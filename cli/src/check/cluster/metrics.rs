@@ -36,6 +36,12 @@ impl Metrics {
         Ok(Self(text))
     }
 
+    /// What an endpoint said.
+    #[cfg(test)]
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+
     /// The value of the first sample of a metric.
     pub(crate) fn value(&self, name: &str) -> Option<f64> {
         self.samples(name).next().and_then(|(_, value)| value.parse().ok())
@@ -44,6 +50,11 @@ impl Metrics {
     /// The values of all samples of a metric together.
     pub(crate) fn sum(&self, name: &str) -> f64 {
         self.samples(name).filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
+    }
+
+    /// The largest value of all samples of a metric.
+    pub(crate) fn largest(&self, name: &str) -> Option<f64> {
+        self.samples(name).filter_map(|(_, value)| value.parse().ok()).max_by(f64::total_cmp)
     }
 
     /// The value of a label of the first sample of a metric.
@@ -81,5 +92,6 @@ mod tests {
         assert_eq!(metrics.label("c", "version"), Some("3.6.16"));
         assert_eq!(metrics.label("c", "none"), None);
         assert_eq!((metrics.sum("d"), metrics.sum("e")), (2.0, 0.0));
+        assert_eq!((metrics.largest("d"), metrics.largest("e")), (Some(2.0), None));
     }
 }

@@ -29,7 +29,17 @@ fn settings() -> Settings {
 }
 
 fn made(spec: Value, sessions: u32) -> Vec<Child> {
-    children(&gateway(spec), &settings(), Observed { sessions })
+    let reach = Reach {
+        networks: ["10.20.0.0/16", "10.20.1.0/24", "10.9.0.0/16", "fd00:20::/32", "fd00:20:1::/48"]
+            .into_iter()
+            .map(|network| network.parse().expect("a network"))
+            .collect(),
+        resolvers: ["10.20.1.53:53", "[fd00:20::53]:5353"]
+            .into_iter()
+            .map(|resolver| resolver.parse().expect("an address"))
+            .collect(),
+    };
+    children(&gateway(spec), &settings(), &Observed { sessions, reach, ..Observed::default() })
 }
 
 fn of<'a>(children: &'a [Child], kind: &str) -> &'a Value {
@@ -59,11 +69,11 @@ fn a_fixed_number_is_the_deployments_and_an_autoscaler_keeps_its_own() {
     let fixed = made(json!({"replicas": 3}), 0);
     assert_eq!(of(&fixed, "Deployment")["spec"]["replicas"], 3);
     assert!(fixed.iter().all(|child| child.resource.kind != "HorizontalPodAutoscaler"));
-    assert!(superfluous(&gateway(json!({"replicas": 3}))).is_some());
+    assert_eq!(superfluous(&gateway(json!({"replicas": 3})), &settings()).len(), 1);
 
     let scaled = made(json!({"autoscaling": {"min": 2, "max": 4}}), 0);
     assert!(of(&scaled, "Deployment")["spec"].get("replicas").is_none());
-    assert!(superfluous(&gateway(json!({"autoscaling": {"min": 2, "max": 4}}))).is_none());
+    assert!(superfluous(&gateway(json!({"autoscaling": {"min": 2, "max": 4}})), &settings()).is_empty());
 }
 
 #[test]
@@ -96,9 +106,62 @@ fn a_certificate_of_ones_own_is_mounted() {
     assert!(volumes.iter().any(|volume| volume["secret"]["secretName"] == "vpn-tls"));
 }
 
+/// The rules of a pool's policy, with these settings beside the usual ones.
+fn egress(settings: &str, observed: &Observed) -> Vec<Value> {
+    let settings = Settings::parse(settings.as_bytes()).expect("settings");
+    let children = children(&gateway(json!({})), &settings, observed);
+    of(&children, "NetworkPolicy")["spec"]["egress"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn gateways_reach_etcd_names_and_what_departments_published() {
+    let made = made(json!({}), 0);
+    let egress = of(&made, "NetworkPolicy")["spec"]["egress"].as_array().expect("a list");
+    assert_eq!(egress[1]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"], "tidegate-etcd");
+    assert_eq!(egress[1]["ports"], json!([{"protocol": "TCP", "port": 2379}]));
+    let cidrs: Vec<&Value> =
+        egress[2]["to"].as_array().expect("a list").iter().map(|to| &to["ipBlock"]["cidr"]).collect();
+    assert_eq!(cidrs, ["10.9.0.0/16", "10.20.0.0/16", "fd00:20::/32"], "and none that lies in another");
+    assert_eq!(egress[3]["to"][0]["ipBlock"]["cidr"], "10.20.1.53/32");
+    assert_eq!(egress[4]["ports"][0]["port"], 5353);
+    assert_eq!(egress.len(), 5, "and nothing else");
+}
+
+#[test]
+fn somebody_elses_etcd_is_reached_by_address_or_port() {
+    let external = |endpoints: &str| {
+        let settings = SETTINGS.replacen("[https://tidegate-etcd.tidegate-system.svc:2379]", endpoints, 1);
+        let settings = settings.replacen("etcd:", "etcd:\n  mode: External", 1);
+        egress(&settings, &Observed::default())[1].clone()
+    };
+    let by_address = external("[\"https://192.0.2.7:2379\", \"https://[2001:db8::7]:2380\"]");
+    assert_eq!(by_address["to"][1]["ipBlock"]["cidr"], "2001:db8::7/128");
+    assert_eq!(by_address["ports"].as_array().map(Vec::len), Some(2));
+    let by_name = external("[\"https://etcd.example.org:2379\"]");
+    assert!(by_name.get("to").is_none(), "a policy knows no names");
+}
+
+#[test]
+fn a_policy_can_be_widened_or_switched_off() {
+    let widened = SETTINGS.replacen(
+        "gateway:",
+        "gateway:\n  networkPolicy: {extraEgress: [{ports: [{port: 514, protocol: UDP}]}]}",
+        1,
+    );
+    let egress = egress(&widened, &Observed::default());
+    assert_eq!(egress.last().expect("a rule")["ports"][0]["port"], 514);
+
+    let off = SETTINGS.replacen("gateway:", "gateway:\n  networkPolicy: {enabled: false}", 1);
+    let off = Settings::parse(off.as_bytes()).expect("settings");
+    let gateway = gateway(json!({"autoscaling": {"min": 2, "max": 4}}));
+    let children = children(&gateway, &off, &Observed::default());
+    assert!(children.iter().all(|child| child.resource.kind != "NetworkPolicy"));
+    assert_eq!(superfluous(&gateway, &off)[0].kind, "NetworkPolicy", "one that is there is removed");
+}
+
 #[test]
 fn what_is_not_stored_has_no_children() {
     let mut gateway = gateway(json!({}));
     gateway.metadata.uid = None;
-    assert!(children(&gateway, &settings(), Observed::default()).is_empty());
+    assert!(children(&gateway, &settings(), &Observed::default()).is_empty());
 }

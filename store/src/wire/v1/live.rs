@@ -98,6 +98,8 @@ struct WireAck<'b> {
     evaluators: Vec<ByteArray<32>>,
     #[n(4)]
     at: i64,
+    #[n(5)]
+    kids: Option<Vec<u32>>,
 }
 
 /// The bytes of what a gateway has in force.
@@ -109,6 +111,7 @@ pub fn encode_ack(ack: &Ack) -> Vec<u8> {
         broken: ack.broken.iter().map(|(code, why)| (code.as_str(), why.as_str())).collect(),
         evaluators: ack.evaluators.iter().map(|digest| ByteArray::from(*digest)).collect(),
         at: ack.at.0,
+        kids: (!ack.kids.is_empty()).then(|| ack.kids.clone()),
     })
 }
 
@@ -126,6 +129,8 @@ pub fn decode_ack(bytes: &[u8]) -> StoreResult<Ack> {
         generation: generation(wire.generation),
         broken: broken.into_iter().collect(),
         evaluators: list(wire.evaluators, bounds::LIST, |digest| Ok(*digest))?,
+        // An earlier version says nothing of keys: it counts as one that has none.
+        kids: list(wire.kids.unwrap_or_default(), bounds::LIST, Ok)?,
         at: Timestamp(wire.at),
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use etcd_client::{Certificate, Client, ConnectOptions, Identity, TlsOptions, Txn, TxnOp};
 use tidegate_core::session::Kind;
 use tidegate_core::{Generation, SessionId, Timestamp};
-use tidegate_store::{Ack, Etcd, GatewayId, Report, SessionReport, Store as _};
+use tidegate_store::{Ack, Etcd, GatewayId, Report, SessionReport, Store as _, StoreError};
 
 use super::members::Members;
 use super::{controller, eventually, gateway};
@@ -19,6 +19,7 @@ fn report(name: &str, sessions: impl IntoIterator<Item = u8>) -> Report {
         generation: Generation { term: 1, sequence: 1 },
         broken: BTreeMap::new(),
         evaluators: Vec::new(),
+        kids: vec![1],
         at: Timestamp(1_790_000_000),
     };
     let session = |number| SessionReport {
@@ -67,11 +68,39 @@ async fn a_gateway_that_went_away_is_gone_and_can_be_forgotten() {
     let gone = [GatewayId("g2".into())];
     eventually("its lease runs out", async || (pen.gone().await.expect("gone") == gone).then_some(())).await;
     assert_eq!(pen.reports().await.expect("reports").len(), 2, "it is missed");
-    pen.forget(&GatewayId("g2".into())).await.expect("forget");
+    pen.forget(&report("g2", []).ack).await.expect("forget");
     assert_eq!(pen.reports().await.expect("reports").len(), 1);
-    assert!(first.forget(&GatewayId("g1".into())).await.is_err(), "gateways forget nobody");
+    assert!(first.forget(&report("g1", []).ack).await.is_err(), "gateways forget nobody");
     first.close().await;
     assert!(pen.reports().await.expect("reports").is_empty(), "who leaves in order is not missed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_speaks_again_is_not_forgotten() {
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    let store = gateway(&members, "g1").await.expect("a gateway");
+    store.report(report("g1", 1..=2)).await.expect("report");
+    let judged = report("g1", []).ack;
+    let mut newer = report("g1", 1..=2);
+    newer.ack.at = judged.at.plus(1);
+    store.report(newer.clone()).await.expect("it came back");
+    pen.forget(&judged).await.expect("nothing to forget");
+    is_listed(&pen, 2).await;
+
+    // One that was forgotten all the same says everything again with its next report.
+    pen.forget(&newer.ack).await.expect("forget");
+    assert!(pen.reports().await.expect("reports").is_empty());
+    store.report(newer).await.expect("report");
+    is_listed(&pen, 2).await;
+
+    members.etcdctl(&["put", "/tidegate/v1/term", "2"]).expect("deposed");
+    let deposed = pen.forget(&report("g1", []).ack).await;
+    assert!(deposed.is_ok(), "it has spoken since, whoever asks");
+    let mut newer = report("g1", []);
+    newer.ack.at = judged.at.plus(1);
+    assert!(matches!(pen.forget(&newer.ack).await, Err(StoreError::Fenced(1))));
+    is_listed(&pen, 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

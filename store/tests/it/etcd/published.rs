@@ -64,6 +64,30 @@ async fn a_new_key_seals_everything_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_older_key_sealed_is_sealed_anew_although_nothing_changed() {
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    pen.publish(publication(&["a", "b"])).await.expect("publish");
+    pen.close().await;
+    let ring = vec![(1, [7; 32]), (2, [9; 32])];
+    let rotated = EtcdConfig { ring, ..config(&members, EtcdRole::Controller { term: 2 }) };
+    let _pen = Etcd::connect(rotated).await.expect("the controller");
+    let reader = EtcdRole::Gateway { id: GatewayId("g1".into()) };
+    let reader = EtcdConfig { ring: vec![(2, [9; 32])], ..config(&members, reader) };
+    let reader = Etcd::connect(reader).await.expect("a gateway without the old key");
+    until(&reader, "everything", |view| people(view) == 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_controllers_time_is_compared_with_the_own() {
+    let members = super::start_or_skip!(1);
+    let _pen = controller(&members, 1).await.expect("the controller");
+    let reader = gateway(&members, "g1").await.expect("a gateway");
+    let view = until(&reader, "the time", |view| view.skew_s.is_some()).await;
+    assert!(view.skew_s.is_some_and(|skew| skew.abs() <= 5), "one machine has one clock: {:?}", view.skew_s);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ring_is_replaced_while_open() {
     let mut members = super::start_or_skip!(1);
     let pen = controller(&members, 1).await.expect("the controller");

@@ -86,6 +86,7 @@ async fn gateway(etcd: Etcd, number: usize, names: Range<usize>) -> Result<()> {
                     generation,
                     broken: BTreeMap::new(),
                     evaluators: Vec::new(),
+                    kids: vec![1],
                     at: Timestamp(i64::try_from(seconds)?),
                 };
                 etcd.report(Report { ack, sessions: Vec::new() }).await?;

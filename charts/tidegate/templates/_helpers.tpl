@@ -89,6 +89,15 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 
+{{- /* The ports of somebody else's etcd, as a JSON list. */ -}}
+{{- define "tidegate.etcdPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.etcd.external.endpoints -}}
+{{- $ports = append $ports (. | trimSuffix "/" | splitList ":" | last) -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end }}
+
 {{- /* The controller's settings file. */ -}}
 {{- define "tidegate.settings" -}}
 listen: 0.0.0.0:9090

@@ -271,9 +271,9 @@ def get(port, path, address="127.0.0.1"):
         connection.close()
 
 
-def metric(port, name):
+def metric(port, name, address="127.0.0.1"):
     """The value of a metric without labels."""
-    for line in (get(port, "/metrics") or "").splitlines():
+    for line in (get(port, "/metrics", address) or "").splitlines():
         if line.startswith(name + " "):
             return float(line.split()[1])
     return None

@@ -26,6 +26,17 @@ fn what_is_applied_is_in_force_everywhere_and_what_is_taken_away_is_gone() {
     assert_eq!(seen["cut"], 6, "a download and a WebSocket at each gateway");
 }
 
+/// One session ended through the admin API; another key for the pool; an admission policy that is missed; a network that
+/// is opened: with three gateways at work.
+#[test]
+fn the_platform_team_ends_a_session_changes_keys_and_is_told_of_gaps() {
+    let Some(ours) = own_programs_or_skip() else { return };
+    let seen = script("tests/trio/platform.py", &mut Command::new("python3"), &ours);
+    let seen: Value = serde_json::from_str(&seen).expect("a JSON object about it");
+    println!("{seen}");
+    assert_eq!(seen["kids"], serde_json::json!(["1", "2"]), "the old key opens what it sealed");
+}
+
 /// The bench, short: in order and with -9, behind a balancer.
 #[test]
 fn gateways_come_and_go_and_nobody_logs_in_again() {

@@ -119,4 +119,5 @@ def main():
         print(json.dumps({"inForceSeconds": round(in_force_s, 1), "cut": len(cut), "lastCutMs": round(cut[-1])}))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -177,6 +177,8 @@ pub(super) async fn run(session: Rc<Session>, flow: Rc<Flow>) {
         }
         Ok(Dialled::Datagrams(socket)) => {
             let socket = Rc::new(socket);
+            // Until it has said so once, it takes nothing.
+            let _ = socket.writable().await;
             session.bound(&flow, Rc::clone(&socket));
             serve_datagrams(&session, &flow, &socket).await;
         }
@@ -203,6 +205,7 @@ async fn serve_tcp(session: &Rc<Session>, flow: &Rc<Flow>, stream: &TcpStream) {
             }
         }
         session.served(flow);
+        session.nudge();
     }
 }
 

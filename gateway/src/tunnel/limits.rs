@@ -33,7 +33,7 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    /// The share of one more connection, for each direction; `None` when nothing is left.
+    /// The share of one more connection in each direction; `None` when nothing is left.
     pub(crate) fn take(&mut self) -> Option<usize> {
         let left = BUFFERS_MAX.saturating_sub(self.used);
         // The first few get all they can use, some fifty enough; the rest is for very many with very little.
@@ -46,8 +46,9 @@ impl Buffers {
         if share > left {
             return None;
         }
-        self.used += share;
-        Some(share / 2)
+        let each = share / 2;
+        self.used += each * 2;
+        Some(each)
     }
 
     /// Gives a share back.

@@ -345,8 +345,10 @@ impl Session {
         match kind {
             cstp::Kind::Data => self.packet(payload),
             cstp::Kind::Ask => {
-                if let Some(out) = self.out.borrow_mut().as_mut() {
-                    out.frame(cstp::Kind::Alive, payload);
+                let answered =
+                    self.out.borrow_mut().as_mut().is_some_and(|out| out.frame(cstp::Kind::Alive, payload));
+                if !answered {
+                    self.dropped("full");
                 }
             }
             cstp::Kind::Disconnect if cstp::leave(payload) == Leave::Logout => return Err(Ending::LoggedOut),
@@ -445,6 +447,11 @@ impl Session {
         if let Err(error) = self.ctx.end(self.id, reason, until).await {
             tracing::warn!(%error, "the end of a tunnel could not be stored");
         }
+    }
+
+    /// Lets what waits for the client go out.
+    pub(super) fn nudge(&self) {
+        self.wake.notify_one();
     }
 
     /// Ends a flow that may not go on.

@@ -179,15 +179,8 @@ impl Mirror {
         let mut parts = BTreeMap::new();
         let mut add = |staged: &Staged, before: Option<&Manifest>| {
             let Ok(manifest) = staged else { return };
-            if before == Some(manifest) {
-                return;
-            }
-            for part in manifest.parts() {
-                let known = before.is_some_and(|before| before.parts().any(|old| old == part));
-                // The settings are always read; other parts are shared with the previous value.
-                if !known || part == manifest.settings || shards_differ(manifest, before) {
-                    parts.insert(part.digest, part);
-                }
+            if before != Some(manifest) {
+                parts.extend(manifest.unshared(before).map(|part| (part.digest, part)));
             }
         };
         if let Some(staged) = &self.platform {
@@ -242,11 +235,6 @@ impl Mirror {
     }
 }
 
-/// Whether the accounts lie in another number of shards, so that none is shared.
-fn shards_differ(manifest: &Manifest, before: Option<&Manifest>) -> bool {
-    before.is_some_and(|before| before.shards.len() != manifest.shards.len())
-}
-
 fn settle_one<T>(
     staged: &Staged,
     before: Option<&Entry<T>>,
@@ -262,6 +250,8 @@ fn settle_one<T>(
 
 #[cfg(test)]
 mod tests {
+    use tidegate_core::{PolicyModule, PolicyState};
+
     use super::*;
     use crate::wire::v1::encode_head;
 
@@ -312,5 +302,41 @@ mod tests {
         assert!(mirror.ready(), "it is looked at once more when the part has changed");
         mirror.settle(&Blobs::new());
         assert!(mirror.proves());
+    }
+
+    /// Follows a department from one form to the next, each time with nothing but the parts that are said to be needed.
+    fn follow(forms: &[Department]) {
+        let mut mirror = Mirror::default();
+        for (sequence, form) in (1..).zip(forms) {
+            let generation = Generation { term: 1, sequence };
+            let mut packed = wire::pack_department(form).expect("it fits");
+            packed.manifest.generation = generation;
+            let head = Head { generation, platform: None };
+            mirror.stage_all(head, None, std::iter::once((form.code.clone(), packed.manifest)));
+            let needed = mirror.needed();
+            packed.blobs.retain(|digest, _| needed.iter().any(|part| part.digest == *digest));
+            mirror.settle(&packed.blobs);
+            assert!(mirror.shown.unreadable.is_empty(), "{sequence}: {:?}", mirror.shown.unreadable);
+            let shown = &mirror.shown.departments[&form.code].value;
+            let form = Department { generation, ..form.clone() };
+            assert_eq!(**shown, form, "{sequence}");
+        }
+    }
+
+    #[test]
+    fn a_part_that_has_the_bytes_of_another_one_is_read_in_its_own_place() {
+        let with = |people: &[&str]| crate::conformance::sample::department("sbj", people);
+        let bare = |people: &[&str]| Department { resources: BTreeMap::new(), ..with(people) };
+        let renamed = |mut department: Department| {
+            if let PolicyState::Module(module) = &department.policy {
+                let mut module = PolicyModule::clone(module);
+                module.rules.iter_mut().for_each(|rule| rule.rule = "another-name".into());
+                department.policy = PolicyState::Module(Arc::new(module));
+            }
+            department
+        };
+        // No accounts, and then no resources either; the other way round; rules that only have other names.
+        follow(&[with(&["a"]), with(&[]), bare(&[]), with(&[]), with(&["a"]), bare(&["a"]), bare(&[])]);
+        follow(&[with(&["a"]), renamed(with(&["a"])), with(&["a"])]);
     }
 }

@@ -63,6 +63,31 @@ impl Manifest {
             .chain(self.shards.iter().copied())
     }
 
+    /// The parts that have to be read beside the value of an earlier manifest. What it has is shared only where it is
+    /// in the same place: two parts may well have the same bytes, such as those that are empty.
+    pub fn unshared(&self, before: Option<&Self>) -> impl Iterator<Item = Part> {
+        let resources =
+            self.resources.filter(|_| before.is_none_or(|before| before.resources != self.resources));
+        let policy = match self.policy {
+            PolicyParts::Module { module, rules }
+                if before.is_none_or(|before| before.policy != self.policy) =>
+            {
+                [Some(module), Some(rules)]
+            }
+            _ => [None, None],
+        };
+        // In another number of shards every account lies elsewhere.
+        let shards = before.map_or(&[][..], |before| &before.shards);
+        let shards = if shards.len() == self.shards.len() { shards } else { &[] };
+        let changed =
+            self.shards.iter().enumerate().filter(|(number, part)| shards.get(*number) != Some(*part));
+        [Some(self.settings), resources]
+            .into_iter()
+            .chain(policy)
+            .flatten()
+            .chain(changed.map(|(_, part)| *part))
+    }
+
     /// Whether both name the same parts, whenever they were published.
     #[must_use]
     pub fn same_parts(&self, other: &Self) -> bool {

@@ -128,6 +128,7 @@ error-logins-paused = Not signed in: the gateway gets no configuration and takes
     .text = Whoever is signed in can go on. Try again in a few minutes, or call the helpline.
 error-session-kept = Not signed in: the sign-in cannot be recorded for now.
     .text = Try again in a minute.
+error-password-not-handed-in = Not saved: the change cannot be handed in for now. Try again later.
 error-credential-changed = Not saved: the password was changed elsewhere.
     .text = Sign in with the new password and try again.
 

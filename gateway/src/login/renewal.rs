@@ -36,6 +36,8 @@ pub(crate) const OLD_WRONG: Refused = Refused { key: "error-old-wrong", code: Co
 /// Somebody else changed the password meanwhile.
 pub(crate) const CHANGED: Refused =
     Refused { key: "error-credential-changed", code: Code::CredentialChanged };
+/// etcd does not answer, so nobody can be asked to save it.
+const NOT_HANDED_IN: Refused = Refused { key: "error-password-not-handed-in", code: Code::StoreFailed };
 const TOO_WEAK: Refused = Refused { key: "error-password-too-weak", code: Code::PasswordTooWeak };
 const DIFFERS: Refused = Refused { key: "error-password-differs", code: Code::FormInvalid };
 
@@ -77,6 +79,9 @@ pub(crate) fn submit(
     (new, again): (&str, &str),
     old: Option<&str>,
 ) -> Result<(Renewal, Turn<Hashed>), NotTaken> {
+    if visit.ctx.is_alone() {
+        return Err(NOT_HANDED_IN.into());
+    }
     let gone = if occasion == Occasion::Change { CHANGED } else { ACTIVATION_REFUSED };
     let credential = account.credential.as_ref().ok_or(gone)?;
     let rules = broken(new, &personal(department, account));
@@ -197,7 +202,13 @@ impl Saving {
         if !self.offered {
             match visit.ctx.offer(self.intent.clone()).await {
                 Ok(()) => self.offered = true,
-                Err(error) => tracing::warn!(%error, "a password change could not be handed over yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "a password change could not be handed over yet");
+                    // A code has been claimed by now, and would be refused when it is typed again.
+                    if matches!(self.intent.action, IntentAction::ChangePassword { .. }) {
+                        return Progress::Refused(NOT_HANDED_IN.code);
+                    }
+                }
             }
         }
         let deadline = tokio::time::Instant::now() + patience;
@@ -238,6 +249,7 @@ impl Saving {
     pub(crate) fn refusal(&self, code: Code) -> Refused {
         match (&self.intent.action, code) {
             (IntentAction::Activate { .. }, Code::ActivationRefused) => ACTIVATION_REFUSED,
+            (_, code) if code == NOT_HANDED_IN.code => NOT_HANDED_IN,
             _ => Refused { code, ..CHANGED },
         }
     }

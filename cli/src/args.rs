@@ -114,7 +114,8 @@ Examples:
   tidegate demo                  prints a card: the address, people, codes, things to try
   tidegate demo --port 0 -o json prints one object when ready, for scripts:
       {address, ca, state, users: [{department, name, state, activationCode?}],
-       resources: [{department, name, url}]}
+       resources: [{department, name, url}], pin,
+       networkResources: [{department, name, hosts, ports}]}
       The manifests lie beside the state, in <state>/../manifests.
   tidegate demo --keep           leaves the temporary folder behind, and says where it is
 

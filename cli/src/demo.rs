@@ -75,6 +75,8 @@ fn show(args: &DemoArgs, folder: &Folder, serving: &Serving) -> Result<()> {
         state: folder.state().display().to_string(),
         users: card::users(&snapshot, &serving.state().activation_directory(), serve::now()),
         resources: card::systems(&snapshot, &serving.authority_of_url()),
+        pin: serving.pin().to_owned(),
+        network_resources: card::network_systems(&snapshot),
     };
     match args.output {
         Format::Text => output::line(&card::card(&ready, folder)),

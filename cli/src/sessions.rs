@@ -115,9 +115,11 @@ fn lines(sessions: &Sessions) -> Vec<String> {
     if sessions.sessions.is_empty() {
         return vec!["nobody is online".to_owned()];
     }
-    let head = ["ACCOUNT", "KIND", "SINCE", "FROM", "CLIENT", "FLOWS", "UP", "DOWN", "SESSION"].map(str::to_owned);
-    let mut lines: Vec<String> =
-        std::iter::once(row(&head)).chain(sessions.sessions.iter().map(|session| row(&cells(session)))).collect();
+    let head =
+        ["ACCOUNT", "KIND", "SINCE", "FROM", "CLIENT", "FLOWS", "UP", "DOWN", "SESSION"].map(str::to_owned);
+    let mut lines: Vec<String> = std::iter::once(row(&head))
+        .chain(sessions.sessions.iter().map(|session| row(&cells(session))))
+        .collect();
     if sessions.truncated {
         lines.push("there are more: ask for one department with --department".to_owned());
     }
@@ -127,12 +129,9 @@ fn lines(sessions: &Sessions) -> Vec<String> {
 fn cells(session: &Session) -> [String; 9] {
     let none = || "-".to_owned();
     let [client, flows, up, down] = match &session.tunnel {
-        Some(tunnel) => [
-            tunnel.client.clone(),
-            tunnel.flows.to_string(),
-            size(tunnel.bytes_up),
-            size(tunnel.bytes_down),
-        ],
+        Some(tunnel) => {
+            [tunnel.client.clone(), tunnel.flows.to_string(), size(tunnel.bytes_up), size(tunnel.bytes_down)]
+        }
         None => [none(), none(), none(), none()],
     };
     let Session { account, kind, since, source, id, .. } = session.clone();

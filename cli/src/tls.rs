@@ -109,7 +109,8 @@ pub(crate) fn names(host: &str, snapshot: Option<&Snapshot>) -> Vec<String> {
     // Browsers take no wildcard directly below `localhost`, so each host is named.
     let departments = snapshot.into_iter().flat_map(|snapshot| snapshot.departments.values());
     let hosts = departments.flat_map(|department| {
-        department.resources.keys().map(move |resource| format!("{resource}-{}.{host}", department.code))
+        let web = department.resources.values().filter(|resource| resource.web().is_some());
+        web.map(move |resource| format!("{}-{}.{host}", resource.name, department.code))
     });
     names.extend(hosts);
     if names.len() > NAMES_MAX {

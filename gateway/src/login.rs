@@ -131,7 +131,7 @@ pub(crate) async fn login(visit: &Visit<'_>, code: &str, form: Form) -> Answer {
         failures: caller.failures,
         task: Task::Login { phc },
     };
-    waiting::go_on(visit, Waiting::Hashing { attempt, turn, first_place: 0 }, None).await
+    waiting::go_on(visit, Waiting::Hashing { attempt: Box::new(attempt), turn, first_place: 0 }, None).await
 }
 
 /// After the password was checked.

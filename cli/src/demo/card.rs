@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use serde::Serialize;
-use tidegate_core::{Account, DenyReason, Lang, Snapshot, Timestamp};
+use tidegate_core::policy::PortRange;
+use tidegate_core::{Account, DenyReason, Department, Lang, Resource, Snapshot, Timestamp};
 
 use super::folder::Folder;
 use crate::width::fit;
@@ -29,6 +30,10 @@ pub(crate) struct Ready {
     pub(crate) users: Vec<User>,
     /// The systems.
     pub(crate) resources: Vec<System>,
+    /// What VPN clients know the gateway by.
+    pub(crate) pin: String,
+    /// The systems behind the tunnel.
+    pub(crate) network_resources: Vec<NetworkSystem>,
 }
 
 /// A person of the demo.
@@ -61,6 +66,30 @@ pub(crate) struct System {
     /// Its title in both languages, for the card.
     #[serde(skip)]
     pub(crate) title: String,
+}
+
+/// A system of the demo that is reached through the tunnel only.
+#[derive(Debug, Serialize)]
+pub(crate) struct NetworkSystem {
+    /// The department's code.
+    pub(crate) department: String,
+    /// The resource's name.
+    pub(crate) name: String,
+    /// Its hosts.
+    pub(crate) hosts: Vec<String>,
+    /// Its ports, each a number or a range.
+    pub(crate) ports: Vec<String>,
+    /// Its title in both languages, for the card.
+    #[serde(skip)]
+    pub(crate) title: String,
+}
+
+impl NetworkSystem {
+    /// What one types to reach it, once the client is connected.
+    fn try_it(&self) -> Option<String> {
+        let (host, port) = (self.hosts.first()?, self.ports.first()?.split('-').next()?);
+        Some(format!("curl http://{host}:{port}/"))
+    }
 }
 
 /// The people of a snapshot, in the order of department and name, with the codes laid out for them.
@@ -98,17 +127,44 @@ fn state(account: &Account, now: Timestamp) -> &'static str {
 
 /// The systems of a snapshot; `host` is the gateway's, with its port where that is not the usual one.
 pub(crate) fn systems(snapshot: &Snapshot, host: &str) -> Vec<System> {
-    let departments = snapshot.departments.values();
-    departments
-        .flat_map(|department| {
-            department.resources.values().map(move |resource| System {
-                department: department.code.to_string(),
-                name: resource.name.to_string(),
-                url: format!("https://{}-{}.{host}/", resource.name, department.code),
-                title: both(resource.title.get(Lang::ZhCn), resource.title.get(Lang::En)),
-            })
+    let web = resources(snapshot).filter(|(_, resource)| resource.web().is_some());
+    web.map(|(department, resource)| System {
+        department: department.code.to_string(),
+        name: resource.name.to_string(),
+        url: format!("https://{}-{}.{host}/", resource.name, department.code),
+        title: title(resource),
+    })
+    .collect()
+}
+
+/// The systems of a snapshot that are reached through the tunnel only.
+pub(crate) fn network_systems(snapshot: &Snapshot) -> Vec<NetworkSystem> {
+    let range = |range: &PortRange| match range.from == range.to {
+        true => range.from.to_string(),
+        false => format!("{}-{}", range.from, range.to),
+    };
+    let network = resources(snapshot).filter_map(|(department, resource)| {
+        let network = resource.network()?;
+        Some(NetworkSystem {
+            department: department.code.to_string(),
+            name: resource.name.to_string(),
+            hosts: network.hosts.iter().map(ToString::to_string).collect(),
+            ports: network.ports.iter().map(range).collect(),
+            title: title(resource),
         })
-        .collect()
+    });
+    network.collect()
+}
+
+fn resources(snapshot: &Snapshot) -> impl Iterator<Item = (&Department, &Resource)> {
+    let departments = snapshot.departments.values();
+    departments.flat_map(|department| {
+        department.resources.values().map(move |resource| (&**department, &**resource))
+    })
+}
+
+fn title(resource: &Resource) -> String {
+    both(resource.title.get(Lang::ZhCn), resource.title.get(Lang::En))
 }
 
 fn both(zh: &str, en: &str) -> String {
@@ -140,10 +196,30 @@ pub(crate) fn card(ready: &Ready, folder: &Folder) -> String {
             .iter()
             .map(|system| format!("  {}  {}", fit(&system.url, 46), fit(&system.title, 46).trim_end())),
     );
+    lines.extend(tunnel(ready));
     lines.push(String::new());
     lines.extend(tries(ready, folder));
     lines.extend([String::new(), "  Ctrl-C 结束，不留痕迹 ends it and leaves nothing behind".into(), rule]);
     lines.join("\n")
+}
+
+/// What to type to come with a VPN client, and what it reaches that a browser does not. Lines to be copied are whole,
+/// however long they are.
+fn tunnel(ready: &Ready) -> Vec<String> {
+    let mut lines = Vec::new();
+    for system in &ready.network_resources {
+        let Some(try_it) = system.try_it() else { continue };
+        let user =
+            ready.users.iter().find(|user| user.department == system.department && user.state == "Active");
+        let user = user.map_or_else(String::new, |user| format!(" --user {}", user.name));
+        lines.extend([
+            String::new(),
+            "  VPN 客户端 VPN client: Debian openconnect；第一次用激活码作密码 the code is the first password".into(),
+            format!("  sudo openconnect {}{}{user} --servercert {}", ready.address, system.department, ready.pin),
+            format!("  {try_it}    {} / {}: {}", system.department, system.name, system.title),
+        ]);
+    }
+    lines
 }
 
 fn row(cells: &[&str; 5]) -> String {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tidegate_core::{Resource, Snapshot, UpstreamScheme};
+use tidegate_core::{Endpoint, Resource, Snapshot, UpstreamScheme};
 use tidegate_store::View;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -105,12 +105,15 @@ fn systems<'a>(
     })
 }
 
+/// Where a system is served: a web system at its address, one behind the tunnel at its first.
 fn place(resource: &Resource, slot: &Slot) -> Option<SocketAddr> {
-    let web = resource.web()?;
-    if web.scheme != UpstreamScheme::Http {
-        return None;
+    match &resource.endpoint {
+        Endpoint::Web(web) if web.scheme != UpstreamScheme::Http => None,
+        Endpoint::Web(_) | Endpoint::Network(_) => {
+            let (host, port) = resource.upstream();
+            slot.address(host, port)
+        }
     }
-    slot.address(&web.host, web.port)
 }
 
 async fn accept(listener: TcpListener, system: watch::Receiver<Arc<System>>, places: Arc<Semaphore>) {

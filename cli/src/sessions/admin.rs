@@ -79,7 +79,8 @@ impl Admin {
     pub(super) async fn sessions(&self, department: Option<&str>) -> Result<Sessions> {
         let query = department.map(|code| format!("?department={code}")).unwrap_or_default();
         let answer = self.ask(Method::GET, &format!("/v1/sessions{query}")).await?;
-        serde_json::from_slice(&answer).context("the controller's answer is not understood; is it an older one?")
+        serde_json::from_slice(&answer)
+            .context("the controller's answer is not understood; is it an older one?")
     }
 
     /// Ends a session.
@@ -121,7 +122,8 @@ impl Admin {
 /// The token to ask with: as it was named, else the kubeconfig's own.
 async fn token(place: &WhereArgs, cluster: Result<&Cluster, &anyhow::Error>) -> Result<String> {
     if let Some(file) = &place.token_file {
-        let token = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let token =
+            std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         return Ok(token.trim().to_owned());
     }
     let cluster = cluster.map_err(|error| anyhow!("{error:#}"))?;
@@ -174,11 +176,10 @@ async fn forward(cluster: &ClusterArgs, namespace: &str, pod: &str) -> Result<(T
     for group in &cluster.act_as_group {
         command.args(["--as-group", group]);
     }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("kubectl cannot be started; put it into the PATH, or forward yourself and name --admin")?;
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context(
+            "kubectl cannot be started; put it into the PATH, or forward yourself and name --admin",
+        )?;
     let said = child.stdout.take().context("kubectl has no output")?;
     let tunnel = Tunnel(child);
     let first = tokio::task::spawn_blocking(move || {

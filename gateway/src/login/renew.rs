@@ -131,7 +131,7 @@ pub(crate) async fn activate(visit: &Visit<'_>, code: &str, form: Form) -> Answe
         failures: failures.account,
         task: Task::Renew { renewal, proof: None },
     };
-    go_on(visit, Waiting::Hashing { attempt, turn, first_place: 0 }, None).await
+    go_on(visit, Waiting::Hashing { attempt: Box::new(attempt), turn, first_place: 0 }, None).await
 }
 
 /// Shows the form for another password.
@@ -241,7 +241,7 @@ pub(crate) async fn change(visit: &Visit<'_>, form: Form) -> Answer {
     };
     let task = Task::Renew { renewal, proof };
     let attempt = Attempt { page: department.code.clone(), typed, next: next.to_owned(), failures: 0, task };
-    go_on(visit, Waiting::Hashing { attempt, turn, first_place: 0 }, None).await
+    go_on(visit, Waiting::Hashing { attempt: Box::new(attempt), turn, first_place: 0 }, None).await
 }
 
 /// After hashing: what the controller is asked for, or the form again.

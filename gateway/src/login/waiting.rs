@@ -36,7 +36,7 @@ const QUEUE_LOST: Refused = Refused { key: "queue-lost", code: Code::FormInvalid
 pub(crate) enum Waiting {
     /// In the hashing queue.
     Hashing {
-        attempt: Attempt,
+        attempt: Box<Attempt>,
         turn: Turn<Hashed>,
         /// The place when it was first shown, for the bar; 0 before.
         first_place: usize,
@@ -97,7 +97,7 @@ pub(crate) async fn go_on(visit: &Visit<'_>, waiting: Waiting, name: Option<Stri
         Waiting::Hashing { attempt, mut turn, first_place } => {
             let patience = if name.is_some() { POLL_PATIENCE } else { FIRST_PATIENCE };
             match tokio::time::timeout(patience, turn.done()).await {
-                Ok(Some(hashed)) => Box::pin(finish(visit, attempt, hashed, name)).await,
+                Ok(Some(hashed)) => Box::pin(finish(visit, *attempt, hashed, name)).await,
                 Ok(None) => lost(visit),
                 Err(_) => {
                     let place = turn.place().max(1);

@@ -128,7 +128,8 @@ error-logins-paused = Not signed in: the gateway gets no configuration and takes
     .text = Whoever is signed in can go on. Try again in a few minutes, or call the helpline.
 error-session-kept = Not signed in: the sign-in cannot be recorded for now.
     .text = Try again in a minute.
-error-password-not-handed-in = Not saved: the change cannot be handed in for now. Try again later.
+error-password-not-handed-in = Not saved: the change cannot be handed in for now.
+    .text = The password stays as it was. Try again in a few minutes.
 error-credential-changed = Not saved: the password was changed elsewhere.
     .text = Sign in with the new password and try again.
 

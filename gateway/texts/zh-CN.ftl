@@ -128,7 +128,8 @@ error-logins-paused = 没有登录：网关暂时收不到配置，不接受新�
     .text = 已经登录的人照常使用。请过几分钟再试，或者拨打热线。
 error-session-kept = 没有登录：登录记录暂时写不进去。
     .text = 请过一分钟再试。
-error-password-not-handed-in = 没有保存：这次修改暂时交不上去，请稍后再试。
+error-password-not-handed-in = 没有保存：这次修改暂时交不上去。
+    .text = 密码仍是原来的。请过几分钟再试。
 error-credential-changed = 没有保存：密码刚在别处改过。
     .text = 请用新的密码重新登录，再试一次。
 

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::systems::System;
 use crate::wire::{Client, until_closed};
-use crate::world::{PAYROLL, World, until};
+use crate::world::{PAYROLL, PORTAL, World, until};
 
 async fn status_of(client: &Client, request: &str) -> String {
     let (_, head) = client.begin(request).await;
@@ -118,4 +118,35 @@ async fn one_source_has_its_share_of_connections() {
     refused.await;
     // Two shards, four each.
     assert!((4..=8).contains(&open.len()), "{} connections", open.len());
+}
+
+#[tokio::test]
+async fn a_client_whose_handshake_fails_is_told_why() {
+    let world = World::start().await;
+    let (address, tls) = world.address();
+    let name = PORTAL.try_into().expect("a name");
+    let mut client = rustls::ClientConnection::new(tls, name).expect("a client");
+    let mut hello = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut hello).expect("a hello");
+    }
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("connected");
+    stream.write_all(&hello).await.expect("it is sent");
+    let mut bytes = vec![0; 16 * 1024];
+    while client.is_handshaking() {
+        let length = stream.read(&mut bytes).await.expect("the server's flight");
+        assert!(length > 0, "it hung up in the middle");
+        let mut flight = &bytes[..length];
+        while !flight.is_empty() {
+            client.read_tls(&mut flight).expect("read");
+            client.process_new_packets().expect("a server we trust");
+        }
+    }
+    // In place of its own last word it sends a record that no key sealed.
+    stream.write_all(&[&[23, 3, 3, 0, 32], [0; 32].as_slice()].concat()).await.expect("it is sent");
+    let mut alert = Vec::new();
+    stream.read_to_end(&mut alert).await.expect("everything");
+    client.read_tls(&mut alert.as_slice()).expect("read");
+    let told = client.process_new_packets().map(drop);
+    assert!(matches!(told, Err(rustls::Error::AlertReceived(_))), "{told:?}");
 }

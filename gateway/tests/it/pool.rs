@@ -4,7 +4,7 @@ mod parts;
 
 use http::StatusCode;
 use rustix::process::Signal;
-use tidegate_store::Store as _;
+use tidegate_store::{Store as _, StoreError};
 
 use crate::browser::Browser;
 use crate::login::{login, wait};
@@ -115,5 +115,37 @@ async fn gateways_of_a_pool_are_one() {
     until(async || sees_home(&mut late).await.then_some(())).await;
     assert_eq!(two.end(Signal::KILL).await, None);
     assert!(sees_home(&mut late.at(three.address)).await);
+    controller.close().await;
+}
+
+#[tokio::test]
+async fn who_logs_out_of_a_full_etcd_is_out() {
+    let Some(mut etcd) = Member::start_or_skip() else { return };
+    let folder = Folder::new(&[&etcd.url()]);
+    let controller = folder.controller().await;
+    let upstream = "127.20.0.1:9".parse().expect("an address");
+    controller.publish(publication(parts::now(), upstream)).await.expect("it is published");
+    let gateway = folder.start("one").await;
+    until(async || gateway.probe("/readyz").await.starts_with("HTTP/1.1 200 ").then_some(())).await;
+    let mut browser = folder.browser(gateway.address);
+    log_in(&mut browser).await;
+
+    etcd.kill();
+    etcd.start_full();
+    // It answers, so nobody takes it to be away; only that it stores nothing more.
+    let full = async || controller.claim_once("x", parts::now().plus(60)).await;
+    until(async || matches!(full().await, Err(StoreError::Medium(_))).then_some(())).await;
+    let fresh = "tidegate_staleness_seconds ";
+    until(async || {
+        let metrics = gateway.probe("/metrics").await;
+        let stale = metrics.lines().find_map(|line| line.strip_prefix(fresh)?.parse::<u32>().ok());
+        stale.is_some_and(|stale| stale < 3).then_some(())
+    })
+    .await;
+    let page = browser.get(PORTAL, "/").await;
+    assert!(page.says("WANGFANG"), "sessions go on");
+    let mut copied = browser.at(gateway.address);
+    browser.post(PORTAL, "/logout", &[("token", &page.field("token"))]).await;
+    assert!(!sees_home(&mut copied).await, "a copy of the cookie is worth nothing");
     controller.close().await;
 }

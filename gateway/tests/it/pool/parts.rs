@@ -53,6 +53,15 @@ impl Member {
 
     /// Starts it on what it had.
     pub(super) fn start(&mut self) {
+        self.start_with(&[]);
+    }
+
+    /// Starts it on what it had, which is more than it may store.
+    pub(super) fn start_full(&mut self) {
+        self.start_with(&["--quota-backend-bytes", "4096"]);
+    }
+
+    fn start_with(&mut self, more: &[&str]) {
         let peer = format!("http://127.0.0.1:{}", self.ports[1]);
         let child = Command::new(&self.program)
             .args(["--name", "one", "--log-level", "error", "--unsafe-no-fsync", "--data-dir"])
@@ -60,6 +69,7 @@ impl Member {
             .args(["--listen-client-urls", &self.url(), "--advertise-client-urls", &self.url()])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &format!("one={peer}")])
+            .args(more)
             .spawn();
         self.child = Some(child.expect("etcd runs"));
     }

@@ -199,3 +199,12 @@ pub(crate) fn leaked() -> [u64; 2] {
         packets.unwrap_or_else(|| panic!("no count in {listed}"))
     })
 }
+
+/// Gives the client's computer another address, as another network would; its routes stay.
+pub(crate) fn move_to(address: &str) {
+    let script = "old=$(ip -n client -4 -o address show dev eth0 | awk '{print $4}') && \
+                  ip -n client address add \"$1/24\" dev eth0 && \
+                  for one in $old; do ip -n client address del \"$one\" dev eth0; done";
+    let (ok, said) = run(Command::new("sh").args(["-c", script, "sh", address]));
+    assert!(ok, "{said}");
+}

@@ -42,6 +42,7 @@ spec:
 pub(crate) struct Served {
     folder: TempDir,
     gateway: Process,
+    launch: Box<dyn Fn() -> Command>,
     /// Where people log in.
     pub(crate) address: String,
     /// What clients know it by.
@@ -67,8 +68,11 @@ impl Served {
         let command = |folder: &Path, tidegate: &Path| {
             // Whoever gives up what root has may not see where it was built.
             let program = folder.join("tidegate");
-            fs::write(&program, "").expect("a place for the program");
-            programs::run(Command::new("mount").arg("--bind").arg(tidegate).arg(&program)).expect("a mount");
+            if !program.exists() {
+                fs::write(&program, "").expect("a place for the program");
+                programs::run(Command::new("mount").arg("--bind").arg(tidegate).arg(&program))
+                    .expect("a mount");
+            }
             lab::unprivileged("gateway", &program)
         };
         Self::with(prepare, command, ["[::]:8443", lab::HOST])
@@ -76,35 +80,35 @@ impl Served {
 
     fn with(
         prepare: impl FnOnce(&Path),
-        command: impl FnOnce(&Path, &Path) -> Command,
-        [listen, host]: [&str; 2],
+        command: impl Fn(&Path, &Path) -> Command + 'static,
+        [listen, host]: [&'static str; 2],
     ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        copy(&tree::root().join("examples/haikou"), &folder.path().join("manifests"));
+        let manifests = folder.path().join("manifests");
+        copy(&tree::root().join("examples/haikou"), &manifests);
         prepare(folder.path());
         let tidegate = programs::own("tidegate").unwrap_or_else(|error| panic!("{error}"));
-        let mut command = command(folder.path(), &tidegate);
-        command
-            .arg("up")
-            .arg(folder.path().join("manifests"))
-            .arg("--state")
-            .arg(folder.path().join("state"))
-            .args(["--listen", listen, "--host", host, "-o", "json"]);
-        let mut gateway = Process::start("tidegate", folder.path(), &mut command).expect("tidegate starts");
-        let log = folder.path().join("tidegate.log");
-        let serving = wait::until("a gateway that serves", START, || {
-            gateway.still_runs()?;
-            event(&log, "serving").ok_or_else(|| gateway.log_tail())
+        let root = folder.path().to_owned();
+        let launch = Box::new(move || {
+            let mut command = command(&root, &tidegate);
+            command.arg("up").arg(&manifests).arg("--state").arg(root.join("state"));
+            command.args(["--listen", listen, "--host", host, "-o", "json"]);
+            command
         });
-        let serving = serving.unwrap_or_else(|error| panic!("{error}"));
+        let (gateway, serving) = serve(folder.path(), launch());
         let text = |name: &str| serving[name].as_str().unwrap_or_default().to_owned();
         let (address, pin) = (text("address"), text("pin"));
-        Self { folder, gateway, address, pin }
+        Self { folder, gateway, launch, address, pin }
     }
 
-    /// The gateway's process.
-    pub(crate) fn gateway(&mut self) -> &mut Process {
-        &mut self.gateway
+    /// Kills the gateway as a crash would, and starts it again.
+    pub(crate) fn crash(&mut self) {
+        self.gateway.signal("-KILL").unwrap_or_else(|error| panic!("{error}"));
+        let over = || if self.gateway.still_runs().is_err() { Ok(()) } else { Err("it runs".to_owned()) };
+        wait::until("the end of the gateway", SOON, over).unwrap_or_else(|error| panic!("{error}"));
+        let (gateway, serving) = serve(self.folder.path(), (self.launch)());
+        assert_eq!(serving["pin"], self.pin.as_str(), "the key stays");
+        self.gateway = gateway;
     }
 
     /// Asks `tidegate` about the running gateway.
@@ -155,6 +159,17 @@ impl Served {
     fn log(&self) -> PathBuf {
         self.folder.path().join("tidegate.log")
     }
+}
+
+/// Starts a gateway: its process, and what it says when it serves.
+fn serve(folder: &Path, mut command: Command) -> (Process, Value) {
+    let mut gateway = Process::start("tidegate", folder, &mut command).expect("tidegate starts");
+    let log = folder.join("tidegate.log");
+    let serving = wait::until("a gateway that serves", START, || {
+        gateway.still_runs()?;
+        event(&log, "serving").ok_or_else(|| gateway.log_tail())
+    });
+    (gateway, serving.unwrap_or_else(|error| panic!("{error}")))
 }
 
 /// The first event of a name in a log.

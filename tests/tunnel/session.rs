@@ -8,7 +8,7 @@ use tidegate_tests::process::Process;
 use tidegate_tests::wait;
 
 use crate::client::{Connected, authenticate_in_lab};
-use crate::lab::{SYSTEM, at, inside_or_skip, leaked, reaches, reaches_internet, run};
+use crate::lab::{SYSTEM, at, inside_or_skip, leaked, move_to, reaches, reaches_internet, run};
 use crate::lock::{PASSWORD, begin, log_in};
 use crate::served::Served;
 
@@ -68,15 +68,6 @@ fn row_11_authenticate_then_connect_from_another_process_and_address() {
     let tunnel = &session["tunnel"];
     assert!(tunnel["client"].as_str().is_some_and(|client| client.contains("VPN Agent")), "{session}");
     assert!(counted(tunnel, "bytesUp") > 0 && tunnel["flows"].is_u64(), "{session}");
-}
-
-/// Gives the client's computer another address, as another network would; its routes stay.
-fn move_to(address: &str) {
-    let script = "old=$(ip -n client -4 -o address show dev eth0 | awk '{print $4}') && \
-                  ip -n client address add \"$1/24\" dev eth0 && \
-                  for one in $old; do ip -n client address del \"$one\" dev eth0; done";
-    let (ok, said) = run(Command::new("sh").args(["-c", script, "sh", address]));
-    assert!(ok, "{said}");
 }
 
 #[test]

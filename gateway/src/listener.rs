@@ -116,7 +116,12 @@ impl Connections {
         })
     }
 
-    fn admit(self: &Rc<Self>, ctx: &ShardContext, source: IpAddr) -> Result<Rc<Connection>, Refused> {
+    /// Counts a client's connection, unless there are too many.
+    pub(crate) fn admit(
+        self: &Rc<Self>,
+        ctx: &ShardContext,
+        source: IpAddr,
+    ) -> Result<Rc<Connection>, Refused> {
         let limits = &ctx.shared().limits;
         if self.open.borrow().len() >= limits.connections {
             return Err(Refused::Connections);
@@ -383,7 +388,9 @@ fn take(
         let connections = Rc::clone(connections);
         tokio::task::spawn_local(behind_balancer(ctx, connections, acceptor, (stream, peer), handshaking));
     } else {
-        let connection = connections.admit(&ctx, peer.ip())?;
+        // Our own clients reach our own hosts through their tunnels.
+        let source = ctx.shared().homes.announced(peer).unwrap_or(peer.ip());
+        let connection = connections.admit(&ctx, source)?;
         tokio::task::spawn_local(serve(ctx, connection, stream, acceptor, handshaking));
     }
     Ok(())

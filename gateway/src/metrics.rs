@@ -250,7 +250,10 @@ impl Metrics {
             Event::SessionEnd { reason, .. } => {
                 self.session_ends.with_label_values(&[reason.code().name()]).inc();
             }
-            Event::Decision { .. } | Event::Object { .. } | Event::IntentSettled { .. } => {}
+            Event::Decision { .. }
+            | Event::FlowEnd { .. }
+            | Event::Object { .. }
+            | Event::IntentSettled { .. } => {}
         }
     }
 }

@@ -102,7 +102,7 @@ fn decide(
         Decision::Permit(permit) => {
             shared.metrics.decided(None);
             let generation = snapshot.generation;
-            usage.allowed(&permit, &asked.site.id, generation, (now, &asked.request), &shared.recorder);
+            usage.allowed(&permit, &asked.site.id, generation, (now, Some(&asked.request)), &shared.recorder);
             Ok((open(ctx, asked, opened, &usage, permit), usage))
         }
         Decision::Deny(denial) => {

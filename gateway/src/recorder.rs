@@ -222,7 +222,7 @@ impl SessionUse {
         permit: &Permit,
         resource: &ResourceId,
         generation: Generation,
-        (now, request): (Timestamp, &str),
+        (now, request): (Timestamp, Option<&str>),
         recorder: &Recorder,
     ) {
         let mut allows = self.allows.borrow_mut();
@@ -239,7 +239,7 @@ impl SessionUse {
         recorder.record(
             now,
             Event::Decision {
-                actor: self.actor(Some(request)),
+                actor: self.actor(request),
                 resource: resource.clone(),
                 verdict: Verdict::Allowed,
                 rule: Some(rule.clone()),

@@ -90,12 +90,15 @@ impl Shard {
             self.tls,
             self.phase.clone(),
         ));
+        let taking_over =
+            tokio::task::spawn_local(tunnel::take_over(Rc::clone(&ctx), Rc::clone(&connections), self.index));
         // An error means that the gateway is gone, which is an end too.
         let _ = self.phase.wait_for(|phase| *phase == Phase::Draining).await;
         if accepting.await.is_err() {
             tracing::error!("a shard's listener has failed");
         }
         drain::finish(&ctx, &connections).await;
+        taking_over.abort();
         ticking.abort();
         applying.abort();
         ctx.usage.flush(ctx.now(), &self.shared.recorder);

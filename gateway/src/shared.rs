@@ -41,7 +41,7 @@ use crate::metrics::Metrics;
 use crate::recorder::{Recorder, Usage};
 use crate::route::Sites;
 use crate::session;
-use crate::tunnel::Tunnels;
+use crate::tunnel::{Homes, Tunnels};
 use crate::upstream::Pool;
 
 /// Seconds without news from the store after which it is taken to be away: it is not asked any more, since whoever logs in
@@ -82,6 +82,8 @@ pub struct Shared {
     pub upstream_roots: Arc<rustls::RootCertStore>,
     /// The names this gateway answers to.
     pub names: Names,
+    /// Which shard has which tunnel.
+    pub(crate) homes: Homes,
     /// Where its shards listen.
     pub address: SocketAddr,
     /// Seconds without news from the store after which nobody may log in any more.
@@ -145,6 +147,7 @@ impl Shared {
         let (identity, hash_queue, recorder, metrics, library) = parts;
         Self {
             address,
+            homes: Homes::new(shards),
             names: Names::new(&config.host, config.public_port.unwrap_or(address.port())),
             ring: config.ring,
             identity,

@@ -12,7 +12,7 @@
 //! UDP and ping in ordinary sockets. A session belongs to one shard for as long as its client is connected, and
 //! to any gateway of the pool before and after.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,8 +26,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::cookie;
-use crate::listener::{Connection, Held};
-use crate::session::{self, Auth};
+use crate::listener::{Connection, Connections, Held};
+use crate::session::{self, Auth, Opened};
 use crate::shared::ShardContext;
 
 mod address;
@@ -37,6 +37,7 @@ mod cstp;
 mod dns;
 mod flow;
 mod grant;
+mod home;
 mod ip;
 mod judge;
 mod limits;
@@ -46,8 +47,12 @@ mod record;
 mod stack;
 mod state;
 
+use address::Inner;
 pub(crate) use connect::BEGINS;
-use connect::{Bad, Refusal, Request};
+use connect::{Bad, Granted, Refusal, Request};
+use home::Handover;
+pub(crate) use home::Homes;
+use record::{Opener, Sealer};
 use state::{Ending, Session};
 
 /// What is read from a client at once; one such buffer serves a whole shard.
@@ -64,6 +69,8 @@ pub(crate) struct Tunnels {
     sessions: RefCell<HashMap<SessionId, Rc<Session>>>,
     names: RefCell<Option<(Arc<Snapshot>, Rc<TunnelNames>)>>,
     scratch: RefCell<Vec<u8>>,
+    /// Which shard this is.
+    shard: Cell<usize>,
 }
 
 impl Tunnels {
@@ -111,7 +118,14 @@ pub(crate) fn tick(ctx: &ShardContext, now: Timestamp, age: i64) {
         session.tick(now, age);
     }
     judge::tick(ctx, now);
-    ctx.tunnels.sessions.borrow_mut().retain(|_, session| !session.is_forgotten(age));
+    let forgotten = |session: &Rc<Session>| session.is_forgotten(age);
+    ctx.tunnels.sessions.borrow_mut().retain(|id, session| {
+        let forgotten = forgotten(session);
+        if forgotten {
+            ctx.shared().homes.leave(*id, ctx.tunnels.shard.get());
+        }
+        !forgotten
+    });
 }
 
 /// Serves a client whose first bytes were [`BEGINS`].
@@ -140,8 +154,7 @@ pub(crate) async fn serve(
             return;
         }
     };
-    let session = Session::of(&ctx, &connection, opened, &request);
-    let answer = session.accepted();
+    let answer = connect::accepted(&granted(&ctx, &opened, &request));
     let sending = async {
         tls.write_all(answer.as_bytes()).await?;
         tls.flush().await
@@ -155,10 +168,68 @@ pub(crate) async fn serve(
         server.dangerous_extract_secrets().ok().and_then(|secrets| record::directions(secrets, version).ok());
     let Some((opener, sealer)) = directions else { return };
     let _ = socket2::SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES);
+    let homes = &ctx.shared().homes;
+    let home = homes.of(opened.id()).filter(|home| *home != ctx.tunnels.shard.get());
+    let (stream, opener, sealer) = match home {
+        None => (stream, opener, sealer),
+        Some(home) => {
+            let Ok(stream) = stream.into_std() else { return };
+            let source = connection.source();
+            let handover = Handover { stream, opener, sealer, request: request.clone(), source };
+            let Err(back) = homes.send(home, handover) else { return };
+            let Handover { stream, opener, sealer, .. } = *back;
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
+            (stream, opener, sealer)
+        }
+    };
+    run(&ctx, &connection, (opened, &request), stream, (opener, sealer)).await;
+}
+
+/// Serves what other shards hand over.
+pub(crate) async fn take_over(ctx: Rc<ShardContext>, connections: Rc<Connections>, shard: usize) {
+    ctx.tunnels.shard.set(shard);
+    let Some(mut handovers) = ctx.shared().homes.receiver(shard) else { return };
+    while let Some(handover) = handovers.recv().await {
+        let Handover { stream, opener, sealer, request, source } = handover;
+        let Ok(connection) = connections.admit(&ctx, source) else { continue };
+        let Ok(stream) = TcpStream::from_std(stream) else { continue };
+        let ctx = Rc::clone(&ctx);
+        tokio::task::spawn_local(async move {
+            let _active = connection.active();
+            // It was asked on the other shard a moment ago; a refusal now is a lost connection.
+            if let Ok(opened) = open(&ctx, &connection, &request).await {
+                run(&ctx, &connection, (opened, &request), stream, (opener, sealer)).await;
+            }
+        });
+    }
+}
+
+/// Serves a client whose answer is sent, until its connection ends.
+async fn run(
+    ctx: &Rc<ShardContext>,
+    connection: &Connection,
+    (opened, request): (Rc<Opened>, &Request),
+    stream: TcpStream,
+    (opener, sealer): (Opener, Sealer),
+) {
+    let session = Session::of(ctx, connection, opened, request);
     let turn = session.connect(sealer);
-    let ending = session.run(&connection, &stream, opener, turn).await;
+    let ending = session.run(connection, &stream, opener, turn).await;
     if ending == Ending::LoggedOut {
         session.log_out().await;
+    }
+}
+
+/// What the answer says.
+fn granted(ctx: &ShardContext, opened: &Opened, request: &Request) -> Granted {
+    let session = opened.id();
+    Granted {
+        inner: Inner::of(session, request.six),
+        mtu: request.mtu,
+        link: request.link,
+        idle_s: i64::from(opened.department.session.idle_s),
+        left_s: opened.absolute.since(ctx.now()),
+        spread: session.0.first().copied().unwrap_or_default(),
     }
 }
 
@@ -179,7 +250,7 @@ async fn open(
     ctx: &ShardContext,
     connection: &Connection,
     request: &Request,
-) -> Result<Rc<session::Opened>, (Refusal, Code)> {
+) -> Result<Rc<Opened>, (Refusal, Code)> {
     let source = connection.source();
     match session::authenticate_value(ctx, &request.ticket, cookie::TUNNEL, source).await {
         Auth::Live(opened) => Ok(opened),

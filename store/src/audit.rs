@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-pub use record::{Actor, Event, ObjectRef, Record, RuleRef, Verdict};
+pub use record::{Actor, Event, FlowRef, ObjectRef, Protocol, Record, RuleRef, Verdict};
 pub use verify::{Break, Stream, verify};
 
 /// Records that may wait for the writer.

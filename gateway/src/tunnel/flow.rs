@@ -9,7 +9,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tidegate_core::{Code, Timestamp};
 use tokio::io::Interest;
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::Notify;
 
 use super::grant::Grant;
@@ -163,7 +163,7 @@ impl Datagrams {
 
 /// Dials for a flow and serves it until it is over.
 pub(super) async fn run(session: Rc<Session>, flow: Rc<Flow>) {
-    let dialling = async { tokio::time::timeout(DIAL_WAIT, dial(session.ctx(), &flow)).await };
+    let dialling = async { tokio::time::timeout(DIAL_WAIT, dial(&session, &flow)).await };
     let dialled = tokio::select! {
         biased;
         () = flow.closed() => return,
@@ -228,11 +228,12 @@ enum Dialled {
 }
 
 /// Resolves, checks each address, and connects to the first that answers.
-async fn dial(ctx: &ShardContext, flow: &Flow) -> Result<Dialled, Code> {
+async fn dial(session: &Session, flow: &Flow) -> Result<Dialled, Code> {
+    let ctx = session.ctx();
     let Key { protocol, port, .. } = flow.key;
     let grant = flow.grant.borrow().clone();
     let Some(grant) = grant else {
-        let stream = TcpStream::connect(ctx.shared().own_address()).await;
+        let stream = own(ctx, session.source()).await;
         return stream.map(Dialled::Tcp).map_err(|_| Code::UpstreamUnreachable);
     };
     let owner = grant.permit.owner();
@@ -263,6 +264,17 @@ async fn dial(ctx: &ShardContext, flow: &Flow) -> Result<Dialled, Code> {
         }
     }
     Err(failed)
+}
+
+/// A connection to the gateway's own listener, which is told whose it is.
+async fn own(ctx: &ShardContext, source: IpAddr) -> std::io::Result<TcpStream> {
+    let to = ctx.shared().own_address();
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(to.ip(), 0))?;
+    ctx.shared().homes.announce(socket.local_addr()?, source);
+    let stream = socket.connect(to).await?;
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 async fn udp(to: SocketAddr) -> std::io::Result<UdpSocket> {

@@ -9,6 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::address::Inner;
-use super::connect::{DPD_S, Granted, Request, accepted};
+use super::connect::{DPD_S, Request};
 use super::cstp::{self, Leave, Parsed};
 use super::flow::{Flow, Key};
 use super::limits::{Buffers, Dials};
@@ -54,7 +55,6 @@ pub(super) struct Session {
     id: SessionId,
     inner: Cell<Inner>,
     mtu: Cell<u16>,
-    link: Cell<u16>,
     /// What the client calls itself.
     agent: RefCell<Box<str>>,
     /// Bytes of flows that have ended.
@@ -127,7 +127,6 @@ impl Session {
                 id,
                 inner: Cell::new(Inner::of(id, request.six)),
                 mtu: Cell::new(request.mtu),
-                link: Cell::new(request.link),
                 agent: RefCell::default(),
                 moved: Cell::default(),
                 opened: RefCell::new(Rc::clone(&opened)),
@@ -154,32 +153,24 @@ impl Session {
                 refusals: RefCell::default(),
             });
             ctx.tunnels.sessions.borrow_mut().insert(id, Rc::clone(&new));
+            ctx.shared().homes.settle(id, ctx.tunnels.shard.get());
             new
         });
         session.inner.set(Inner::of(id, request.six));
         session.mtu.set(request.mtu);
-        session.link.set(request.link);
         session.agent.replace(request.agent.as_str().into());
         session.opened.replace(opened);
         session.age.set(age);
         session
     }
 
-    pub(super) fn ctx(&self) -> &ShardContext {
-        &self.ctx
+    /// Where the client's computer is.
+    pub(super) fn source(&self) -> IpAddr {
+        self.opened.borrow().source
     }
 
-    /// The answer that begins the tunnel.
-    pub(super) fn accepted(&self) -> String {
-        let opened = self.opened.borrow();
-        accepted(&Granted {
-            inner: self.inner.get(),
-            mtu: self.mtu.get(),
-            link: self.link.get(),
-            idle_s: i64::from(opened.department.session.idle_s),
-            left_s: opened.absolute.since(self.ctx.now()),
-            spread: self.id.0.first().copied().unwrap_or_default(),
-        })
+    pub(super) fn ctx(&self) -> &ShardContext {
+        &self.ctx
     }
 
     /// Takes a new connection; an older one, if there is one, is served no more.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{Code, Timestamp};
 
-use super::record::{Actor, Event, ObjectRef, Record, RuleRef, Verdict};
+use super::record::{Actor, Event, FlowRef, ObjectRef, Protocol, Record, RuleRef, Verdict};
 use crate::Outcome;
 use crate::wire::{Digest, digest_of};
 
@@ -40,6 +40,7 @@ struct Shape {
 const ACCOUNT_CHANGE: (u32, &str) = (3001, "Account Change");
 const AUTHENTICATION: (u32, &str) = (3002, "Authentication");
 const ENTITY_MANAGEMENT: (u32, &str) = (3004, "Entity Management");
+const NETWORK_ACTIVITY: (u32, &str) = (4001, "Network Activity");
 const WEB_RESOURCE_ACCESS: (u32, &str) = (6004, "Web Resource Access Activity");
 /// "Other" in every class of OCSF.
 const OTHER: u32 = 99;
@@ -121,6 +122,19 @@ fn shape(event: &Event) -> Shape {
             }
             decision(*verdict, fields)
         }
+        Event::FlowEnd { actor, resource, flow, up, down, seconds, reason } => {
+            let mut fields = actor_fields(actor);
+            fields.insert("web_resources".into(), json!([{"uid": resource.to_string()}]));
+            fields.insert("connection_info".into(), json!({"protocol_name": protocol(flow.protocol)}));
+            fields.insert("dst_endpoint".into(), endpoint(flow));
+            fields.insert("traffic".into(), json!({"bytes_out": up, "bytes_in": down}));
+            fields.insert("duration".into(), json!(seconds.saturating_mul(1_000)));
+            if let Some(reason) = reason {
+                fields.insert("end_code".into(), json!(reason.to_string()));
+                fields.insert("end_reason".into(), json!(reason.name()));
+            }
+            Shape { name: "flow_end", class: NETWORK_ACTIVITY, activity: 2, refused: None, fields }
+        }
         Event::Object { object, refused } => object_shape(object, refused.as_ref()),
         Event::IntentSettled { intent, account, outcome } => {
             let mut map = actor_fields(&Actor { account: Some(account.clone()), ..Actor::default() });
@@ -135,6 +149,22 @@ fn shape(event: &Event) -> Shape {
             Shape { name: "intent_settled", class: ACCOUNT_CHANGE, activity: OTHER, refused, fields: map }
         }
     }
+}
+
+fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+        Protocol::Icmp => "icmp",
+    }
+}
+
+fn endpoint(flow: &FlowRef) -> Value {
+    let mut endpoint = fields(json!({"hostname": cut(&flow.host), "port": flow.port}));
+    if let Some(address) = flow.address {
+        endpoint.insert("ip".into(), json!(address.to_string()));
+    }
+    Value::Object(endpoint)
 }
 
 fn session_end(actor: &Actor, kind: Kind, reason: EndReason) -> Shape {

@@ -85,6 +85,23 @@ pub enum Event {
         /// How many equal decisions this record stands for.
         count: u32,
     },
+    /// A flow through a tunnel is over.
+    FlowEnd {
+        /// Whose.
+        actor: Actor,
+        /// To what.
+        resource: ResourceId,
+        /// Which.
+        flow: FlowRef,
+        /// Bytes from the client.
+        up: u64,
+        /// Bytes to the client.
+        down: u64,
+        /// How long it was open.
+        seconds: i64,
+        /// Why it was ended; `None` when one of its ends did.
+        reason: Option<Code>,
+    },
     /// An object was taken into force, or refused.
     Object {
         /// Which.
@@ -101,6 +118,30 @@ pub enum Event {
         /// How it went.
         outcome: Outcome,
     },
+}
+
+/// A flow through a tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowRef {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// The host as its owner named it.
+    pub host: Box<str>,
+    /// Where that was found; `None` when it came to nothing.
+    pub address: Option<IpAddr>,
+    /// The port; 0 for pings.
+    pub port: u16,
+}
+
+/// What a flow is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// A TCP connection.
+    Tcp,
+    /// UDP datagrams.
+    Udp,
+    /// Pings.
+    Icmp,
 }
 
 /// What was decided.

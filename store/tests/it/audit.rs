@@ -6,7 +6,8 @@ use tidegate_core::policy::Effect;
 use tidegate_core::session::{EndReason, Kind};
 use tidegate_core::{Code, DenyReason, Generation, RuleName, SessionId, Timestamp};
 use tidegate_store::audit::{
-    Actor, AuditError, AuditLog, Event, Lost, ObjectRef, Record, Rotation, RuleRef, Stream, Verdict, verify,
+    Actor, AuditError, AuditLog, Event, FlowRef, Lost, ObjectRef, Protocol, Record, Rotation, RuleRef,
+    Stream, Verdict, verify,
 };
 use tidegate_store::{IntentId, Outcome};
 
@@ -59,6 +60,20 @@ fn events() -> Vec<Event> {
         decision(Verdict::Allowed, Some(rule(Some("sbj"), Effect::Allow)), 17),
         decision(Verdict::Denied(Code::PlatformVeto), Some(rule(None, Effect::Deny)), 1),
         decision(Verdict::Withdrawn(Code::AccountSuspended), None, 1),
+        Event::FlowEnd {
+            actor: Actor { request: None, ..actor() },
+            resource: "sbj/files".parse().expect("an id"),
+            flow: FlowRef {
+                protocol: Protocol::Tcp,
+                host: "files.example.org".into(),
+                address: Some("10.20.3.5".parse().expect("an address")),
+                port: 22,
+            },
+            up: 18_230,
+            down: 4_411_002,
+            seconds: 95,
+            reason: Some(Code::OutsideSchedule),
+        },
         Event::Object { object: object.clone(), refused: None },
         Event::Object { object, refused: Some((Code::RuleSyntax, "expected `)`".into())) },
         Event::IntentSettled {

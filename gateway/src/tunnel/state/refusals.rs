@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use tidegate_core::{Code, Generation, ResourceId, Timestamp};
-use tidegate_store::audit::{Event, RuleRef, Verdict};
+use tidegate_store::audit::{Event, FlowRef, Protocol, RuleRef, Verdict};
 
-use super::super::flow::Flow;
+use super::super::flow::{Flow, Kind};
 use super::super::grant::{Grant, Refused};
 use super::super::limits::REFUSALS_MAX;
 use super::Session;
@@ -35,7 +35,7 @@ impl Session {
         let shared = self.ctx.shared();
         shared.metrics.decided(None);
         let generation = self.generation();
-        let allowed = (now, "");
+        let allowed = (now, None);
         self.usage.allowed(&grant.permit, &grant.resource, generation, allowed, &shared.recorder);
     }
 
@@ -119,11 +119,35 @@ impl Session {
             datagrams.socket.take();
         }
         flow.wake.notify_one();
+        self.record_end(flow, why);
         let (up, down) = self.moved.get();
         self.moved.set((up + flow.up.get(), down + flow.down.get()));
         self.flows.borrow_mut().remove(&flow.key);
         self.ctx.shared().metrics.tunnel_flows.dec();
         self.ctx.shared().metrics.tunnel_moved(flow.up.get(), flow.down.get());
+    }
+
+    fn record_end(&self, flow: &Flow, reason: Option<Code>) {
+        // What goes to the gateway's own hosts is recorded there.
+        let Some(grant) = &*flow.grant.borrow() else { return };
+        self.ctx.record(Event::FlowEnd {
+            actor: self.usage.actor(None),
+            resource: grant.resource.clone(),
+            flow: FlowRef {
+                protocol: match flow.key.protocol {
+                    Kind::Tcp => Protocol::Tcp,
+                    Kind::Udp => Protocol::Udp,
+                    Kind::Ping => Protocol::Icmp,
+                },
+                host: grant.host.clone(),
+                address: flow.address.get(),
+                port: flow.key.port,
+            },
+            up: flow.up.get(),
+            down: flow.down.get(),
+            seconds: self.ctx.now().since(flow.since),
+            reason,
+        });
     }
 
     /// Ends all flows.

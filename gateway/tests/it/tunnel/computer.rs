@@ -158,6 +158,16 @@ impl Computer {
         Ok(own)
     }
 
+    /// Comes again with a new connection, as a client does that has lost the one before.
+    pub(super) async fn reconnect(&mut self, world: &World, ticket: &str) {
+        let mut tls = dial(world).await;
+        let head = ask(&mut tls, &request(ticket, "Open AnyConnect VPN Agent v9.01")).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(head.contains(&format!("X-CSTP-Address: {}\r\n", self.four)), "{head}");
+        self.tls = tls;
+        self.read.clear();
+    }
+
     /// Sends a frame of this kind.
     pub(super) async fn frame(&mut self, kind: u8, payload: &[u8]) {
         let [high, low] = u16::try_from(payload.len()).expect("short").to_be_bytes();

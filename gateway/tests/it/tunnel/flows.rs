@@ -66,7 +66,19 @@ async fn a_connection_goes_through_by_address_and_by_name() {
             })
             .await;
     }
-    until(async || world.audit().contains("sbj/payroll").then_some(())).await;
+    let audit = until(async || {
+        let audit = world.audit();
+        (audit.matches("\"flow_end\"").count() == 2).then_some(audit)
+    })
+    .await;
+    for part in [
+        "\"access_allowed\"",
+        "\"bytes_in\":3000000,\"bytes_out\":3000000",
+        NAME,
+        "\"protocol_name\":\"tcp\"",
+    ] {
+        assert!(audit.contains(part), "{part} in {audit}");
+    }
 }
 
 #[tokio::test]

@@ -25,6 +25,21 @@ async fn it_has_the_same_addresses_on_every_gateway() {
 }
 
 #[tokio::test]
+async fn its_flows_outlive_its_connections_whichever_shard_they_reach() {
+    let world = World::start().await;
+    let echo = Echo::start(&world).await;
+    let mut computer = computer(&world).await;
+    let value = sealed(&world, &ticket(&world, "wangfang", 1));
+    let handle = computer.connect_to(place(echo.port)).await.expect("it is let in");
+    for number in 0..10_u8 {
+        let message = vec![number; 200_000];
+        assert_eq!(computer.exchange(handle, &message).await, message);
+        computer.reconnect(&world, &value).await;
+    }
+    assert_eq!(computer.exchange(handle, b"still").await, b"still");
+}
+
+#[tokio::test]
 async fn a_logout_ends_it_everywhere_and_a_pause_does_not() {
     let world = World::start().await;
     let value = sealed(&world, &ticket(&world, "wangfang", 1));

@@ -45,7 +45,7 @@ use side_by_side::side_by_side;
 pub const DEPARTMENTS_MAX: usize = 1_000;
 
 /// Tenants whose objects are judged in one step: as trees they take room.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 /// What the process says about the platform.
 #[derive(Clone, Debug)]
@@ -146,7 +146,10 @@ impl Builder {
         for some in due.chunks(AT_ONCE) {
             effects.extend(self.judge(some, reading, state, now)?);
         }
-        self.begun = true;
+        if !std::mem::replace(&mut self.begun, true) {
+            self.tenants.values_mut().for_each(Kept::pack);
+            self.register.pack();
+        }
         let expired = self.register.expire(now);
         self.note_gone(expired);
         Ok(effects)
@@ -255,11 +258,15 @@ impl Builder {
         self.tenants.get(&*PLATFORM).is_some_and(|platform| platform.parts().has_department(code))
     }
 
-    /// Stores who is who and the credentials: nothing is given before. The failures of credentials are returned;
-    /// their accounts are not given anything.
+    /// Stores who is who and the credentials, in one step: nothing is given before. The failures of credentials
+    /// are returned; their accounts are not given anything.
     pub fn save(&mut self, state: &State) -> Result<Vec<StateError>, StateError> {
-        self.register.save(state)?;
-        let failures = self.vault.save(state);
+        let mut identities = 0;
+        let counted = self.register.documents(state).inspect(|_| identities += 1);
+        let mut outcomes = state.change_many(counted.chain(self.vault.documents()));
+        let credentials = outcomes.split_off(identities.min(outcomes.len()));
+        let failures = self.vault.stored(credentials);
+        self.register.stored(state, outcomes)?;
         for name in &self.due {
             if let Some(kept) = self.tenants.get_mut(name) {
                 kept.tell(&self.vault);

@@ -18,8 +18,8 @@ use serde_json::{Map, Value};
 use tidegate_core::{Code, Source, Timestamp, Uid};
 
 use crate::digest::{Digest, hex, parse_hex, sha256};
-use crate::objects::{ObjectKey, ObjectKind, TenantName};
-use crate::state::{State, StateError};
+use crate::objects::{ObjectKey, ObjectKind, TenantName, pack};
+use crate::state::{Document, State, StateError};
 
 /// Days an object that vanished keeps its UID and credentials.
 pub const KEPT_DAYS: i64 = 30;
@@ -92,7 +92,7 @@ struct Stored {
 
 /// An entry that is a document of its own.
 #[derive(Serialize, Deserialize)]
-struct Document {
+struct StoredEntry {
     kind: String,
     namespace: String,
     name: String,
@@ -116,7 +116,7 @@ impl Register {
             for path in state.files(Path::new(DIRECTORY))? {
                 let bytes = state.read(&path)?.unwrap_or_default();
                 let corrupt = |what: String| StateError::corrupt(&state.root().join(&path), what);
-                let document: Document = serde_json::from_slice(&bytes).map_err(|error| {
+                let document: StoredEntry = serde_json::from_slice(&bytes).map_err(|error| {
                     corrupt(format!("this entry of the register cannot be read: {error}"))
                 })?;
                 let kind = ObjectKind::named(&document.kind)
@@ -207,6 +207,11 @@ impl Register {
     #[must_use]
     pub fn holds_until(&self) -> Timestamp {
         self.vanished.first().map_or(Timestamp::NEVER, |(since, _)| expiry(*since))
+    }
+
+    /// Takes no more room than it needs.
+    pub fn pack(&mut self) {
+        self.tenants.values_mut().for_each(pack);
     }
 
     fn remove(&mut self, key: &ObjectKey) -> Option<Entry> {
@@ -304,67 +309,66 @@ impl Register {
 
     /// Stores what changed.
     pub fn save(&mut self, state: &State) -> Result<(), StateError> {
-        if state.one_by_one() { self.save_each(state) } else { self.save_lists(state) }
+        let outcomes = state.change_many(self.documents(state));
+        self.stored(state, outcomes)
     }
 
-    fn save_lists(&mut self, state: &State) -> Result<(), StateError> {
-        while let Some(kind) = self.unsaved.first().map(|key| key.kind) {
-            let entries: BTreeMap<String, Stored> = self
-                .tenants
-                .values()
-                .flatten()
-                .filter(|(key, _)| key.kind == kind)
-                .map(|(key, entry)| (format!("{}/{}", key.namespace, key.name), entry.stored()))
-                .collect();
-            let path = path(kind);
-            let bytes = serde_json::to_vec_pretty(&entries).map_err(|error| {
-                StateError::corrupt(&path, format!("this list of UIDs cannot be written: {error}"))
-            })?;
-            state.write(&path, &bytes)?;
-            self.unsaved.retain(|key| key.kind != kind);
+    /// The documents that have to be stored; those without bytes have to go. [`Self::stored`] has to follow.
+    pub(crate) fn documents(&mut self, state: &State) -> Box<dyn Iterator<Item = Document> + '_> {
+        if !state.one_by_one() {
+            return Box::new(self.unsaved_kinds().map(|kind| self.list(kind)));
         }
-        Ok(())
-    }
-
-    fn save_each(&mut self, state: &State) -> Result<(), StateError> {
         // What an object says at every sighting needs no entry that outlives us.
         self.unsaved.retain(|key| !held_fields(key.kind).is_empty());
-        let (there, gone): (Vec<ObjectKey>, Vec<ObjectKey>) =
-            self.unsaved.iter().cloned().partition(|key| self.entry(key).is_some());
-        let mut files = Vec::with_capacity(there.len());
-        for key in &there {
-            let Some(entry) = self.entry(key) else { continue };
-            let document = Document {
-                kind: key.kind.as_str().to_owned(),
-                namespace: key.namespace.to_string(),
-                name: key.name.to_string(),
-                entry: entry.stored(),
-            };
-            let path = path_of(key);
-            let bytes = serde_json::to_vec(&document).map_err(|error| {
-                StateError::corrupt(&path, format!("this entry of the register cannot be written: {error}"))
-            })?;
-            files.push((path, bytes));
-        }
+        Box::new(self.unsaved.iter().map(|key| self.document(key)))
+    }
+
+    /// Takes note of what became of the documents.
+    pub(crate) fn stored(
+        &mut self,
+        state: &State,
+        outcomes: Vec<Result<(), StateError>>,
+    ) -> Result<(), StateError> {
         let mut failure = None;
-        for (key, outcome) in there.iter().zip(state.write_many(files)) {
-            match outcome {
-                Ok(()) => {
-                    self.unsaved.remove(key);
-                }
-                Err(error) => failure = failure.or(Some(error)),
-            }
-        }
-        for (key, outcome) in gone.iter().zip(state.remove_many(gone.iter().map(path_of).collect())) {
-            match outcome {
-                Ok(()) => {
-                    self.unsaved.remove(key);
-                }
-                Err(error) => failure = failure.or(Some(error)),
+        let kinds: Vec<ObjectKind> = self.unsaved_kinds().collect();
+        let keys: Vec<ObjectKey> = self.unsaved.iter().cloned().collect();
+        for (number, outcome) in outcomes.into_iter().enumerate() {
+            match (outcome, state.one_by_one()) {
+                (Ok(()), true) => drop(keys.get(number).map(|key| self.unsaved.remove(key))),
+                (Ok(()), false) => self.unsaved.retain(|key| kinds.get(number) != Some(&key.kind)),
+                (Err(error), _) => failure = failure.or(Some(error)),
             }
         }
         failure.map_or(Ok(()), Err)
     }
+
+    fn unsaved_kinds(&self) -> impl Iterator<Item = ObjectKind> {
+        ObjectKind::ALL.into_iter().filter(|kind| self.unsaved.iter().any(|key| key.kind == *kind))
+    }
+
+    /// All entries of a kind as one document.
+    fn list(&self, kind: ObjectKind) -> Document {
+        let entries = self.tenants.values().flatten().filter(|(key, _)| key.kind == kind);
+        let entries: BTreeMap<String, Stored> = entries
+            .map(|(key, entry)| (format!("{}/{}", key.namespace, key.name), entry.stored()))
+            .collect();
+        (path(kind), Some(written(serde_json::to_vec_pretty(&entries))))
+    }
+
+    fn document(&self, key: &ObjectKey) -> Document {
+        let entry = self.entry(key).map(|entry| StoredEntry {
+            kind: key.kind.as_str().to_owned(),
+            namespace: key.namespace.to_string(),
+            name: key.name.to_string(),
+            entry: entry.stored(),
+        });
+        (path_of(key), entry.map(|entry| written(serde_json::to_vec(&entry))))
+    }
+}
+
+/// Texts and numbers can always be written as JSON; an empty document would be refused when it is read.
+fn written(bytes: serde_json::Result<Vec<u8>>) -> Vec<u8> {
+    bytes.unwrap_or_default()
 }
 
 impl Entry {

@@ -22,7 +22,7 @@ use tidegate_crd::{Violation, convert, validate};
 use crate::form::{Item, Items, Refusal};
 use crate::identity::{Register, Round, Sighting};
 use crate::last_good::KINDS;
-use crate::objects::{ObjectKey, ObjectKind, TenantName};
+use crate::objects::{ObjectKey, ObjectKind, TenantName, pack};
 use crate::state::StateError;
 
 pub use reading::{ConfigMaps, Found, Objects, Reading, Tenant, Written};
@@ -181,6 +181,11 @@ impl Intake {
     /// Forgets everything, so that everything is judged again.
     pub fn forget(&mut self) {
         self.known.clear();
+    }
+
+    /// Takes no more room than it needs.
+    pub fn pack(&mut self) {
+        pack(&mut self.known);
     }
 
     /// Forgets what things mean, since something they all depend on is another.

@@ -28,6 +28,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
+// Many small things of all ages live here; the default allocator would keep twice their room.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The round under way may take this long at the end; the lease outlasts it.
 const STOP: Duration = Duration::from_secs(5);
 /// The spool of the audit trail: 128 MiB in all, since it lies on the disk of the node.

@@ -1,5 +1,6 @@
 //! Objects as the controller takes them, wherever they come from.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::{Arc, LazyLock};
 
@@ -84,6 +85,11 @@ impl fmt::Display for ObjectKey {
             write!(f, "{kind} {}/{}", self.namespace, self.name)
         }
     }
+}
+
+/// Builds a map anew: one that was filled in order has nodes that are half empty, and there are very many.
+pub(crate) fn pack<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = std::mem::take(map).into_iter().collect();
 }
 
 #[cfg(test)]

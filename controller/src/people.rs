@@ -14,7 +14,7 @@ use tidegate_core::{
 use crate::credentials::{Effect, Observed, Vault};
 use crate::form::{Form, Item, Items, Refusal, User, department_of};
 use crate::identity::Register;
-use crate::objects::{ObjectKey, ObjectKind};
+use crate::objects::{ObjectKey, ObjectKind, pack};
 use crate::state::State;
 
 /// One account of a department that exists.
@@ -91,6 +91,11 @@ impl People {
             }
         }
         self.by_department.retain(|_, people| !people.is_empty());
+    }
+
+    /// Takes no more room than it needs.
+    pub fn pack(&mut self) {
+        self.by_department.values_mut().for_each(pack);
     }
 
     /// Adds to every account the credential that gateways are told now.

@@ -23,7 +23,7 @@ use tidegate_core::{Code, Uid};
 
 use crate::cluster::Keep;
 use crate::objects::ObjectKey;
-use crate::status::Document;
+use crate::status;
 
 pub use error::StateError;
 pub use keys::{PoolKey, RootKey};
@@ -47,6 +47,9 @@ pub struct State {
     pool_keys: Vec<PoolKey>,
     place: Place,
 }
+
+/// A document and its bytes; without them it has to go.
+pub(crate) type Document = (PathBuf, Option<Vec<u8>>);
 
 /// Where the documents lie.
 #[derive(Debug)]
@@ -221,6 +224,24 @@ impl State {
         }
     }
 
+    /// Replaces and removes documents, with one outcome for each, in order.
+    pub(crate) fn change_many(&self, documents: impl Iterator<Item = Document>) -> Vec<Result<(), StateError>> {
+        let keep = match &self.place {
+            Place::Directory { .. } => None,
+            Place::Cluster(keep) => Some(keep),
+        };
+        if let Some(keep) = keep {
+            return keep.change(documents);
+        }
+        let documents: Vec<Document> = documents.collect();
+        let removed: Vec<bool> = documents.iter().map(|(_, bytes)| bytes.is_none()).collect();
+        let gone = documents.iter().filter(|(_, bytes)| bytes.is_none());
+        let mut gone = self.remove_many(gone.map(|(path, _)| path.clone()).collect()).into_iter();
+        let there = documents.into_iter().filter_map(|(path, bytes)| Some((path, bytes?)));
+        let mut there = self.write_many(there.collect()).into_iter();
+        removed.into_iter().filter_map(|is| if is { gone.next() } else { there.next() }).collect()
+    }
+
     /// The document at `relative`; `None` when there is none.
     pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>, StateError> {
         match &self.place {
@@ -284,7 +305,7 @@ impl State {
     }
 
     /// Writes an object's conditions: into a file, or onto the object in due course.
-    pub(crate) fn say(&self, key: &ObjectKey, status: &Document) -> Result<(), StateError> {
+    pub(crate) fn say(&self, key: &ObjectKey, status: &status::Document) -> Result<(), StateError> {
         match &self.place {
             Place::Directory { .. } => {
                 let relative = status_path(key);

@@ -137,6 +137,12 @@ impl Kept {
         self.intake.forget_meanings();
     }
 
+    /// Takes no more room than it needs.
+    pub(super) fn pack(&mut self) {
+        self.intake.pack();
+        self.people.pack();
+    }
+
     /// Takes a newer reading.
     pub(super) fn read(&mut self, tenant: Arc<Tenant>) {
         if !Arc::ptr_eq(&self.read.config_maps, &tenant.config_maps)

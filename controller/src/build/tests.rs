@@ -320,6 +320,23 @@ fn a_department_that_vanishes_takes_its_people_and_their_epochs_with_it() {
 }
 
 #[test]
+fn a_department_of_which_everything_is_deleted_stays_empty() {
+    for all_at_once in [true, false] {
+        let mut world = World::new();
+        world.built();
+        for key in [user_key("li"), resource_key(), policy_key("all")] {
+            world.written.remove(&key);
+            if !all_at_once {
+                world.built();
+            }
+        }
+        let department = Arc::clone(&world.built().departments[&code()]);
+        assert!(department.accounts.is_empty() && department.resources.is_empty());
+        assert_eq!(department.policy, PolicyState::Absent);
+    }
+}
+
+#[test]
 fn a_code_belongs_to_one_department() {
     let mut world = World::new();
     let twin = ObjectKey::new(ObjectKind::Department, "", "twin");

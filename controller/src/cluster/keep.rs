@@ -28,8 +28,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinSet;
 
 use crate::objects::ObjectKey;
-use crate::state::StateError;
-use crate::status::Document;
+use crate::state::{Document, StateError};
+use crate::status as conditions;
 
 use super::call::DEADLINE;
 use super::patches::Patches;
@@ -109,19 +109,19 @@ impl Keep {
     }
 
     pub(crate) fn write_many(&self, files: Vec<(PathBuf, Vec<u8>)>) -> Vec<Result<(), StateError>> {
-        self.change(files.into_iter().map(|(path, bytes)| (path, Some(bytes))).collect())
+        self.change(files.into_iter().map(|(path, bytes)| (path, Some(bytes))))
     }
 
     pub(crate) fn remove_many(&self, paths: Vec<PathBuf>) -> Vec<Result<(), StateError>> {
-        self.change(paths.into_iter().map(|path| (path, None)).collect())
+        self.change(paths.into_iter().map(|path| (path, None)))
     }
 
     /// Changes documents in memory and then in the cluster. What could not be written there is taken
     /// back, and its object is written again at the next opportunity.
-    fn change(&self, files: Vec<(PathBuf, Option<Vec<u8>>)>) -> Vec<Result<(), StateError>> {
+    pub(crate) fn change(&self, files: impl Iterator<Item = Document>) -> Vec<Result<(), StateError>> {
         let mut shelves = self.shelves();
         let placed: Vec<Result<Put, StateError>> =
-            files.into_iter().map(|(path, bytes)| Put::into(&mut shelves, path, bytes)).collect();
+            files.map(|(path, bytes)| Put::into(&mut shelves, path, bytes)).collect();
         let failures = self.flush(&mut shelves);
         let mut outcomes = Vec::with_capacity(placed.len());
         for put in placed {
@@ -145,7 +145,7 @@ impl Keep {
                 shelf.unwritten().map(|(prefix, documents, version)| Job {
                     collection: collection.clone(),
                     prefix,
-                    documents: Some(documents.clone()),
+                    documents: Some(Arc::clone(documents)),
                     version: version.map(str::to_owned),
                 })
             })
@@ -267,7 +267,7 @@ impl Keep {
     }
 
     /// Conditions are written in due course.
-    pub(crate) fn say(&self, key: &ObjectKey, status: &Document) {
+    pub(crate) fn say(&self, key: &ObjectKey, status: &conditions::Document) {
         self.patches.push(status::target(key), status::body(key, status));
     }
 

@@ -11,7 +11,7 @@ use tidegate_store::Intent;
 
 use super::{Effect, Observed, Record, Step};
 use crate::activation::ActivationCode;
-use crate::state::{State, StateError};
+use crate::state::{Document, State, StateError};
 
 const DIRECTORY: &str = "credentials";
 
@@ -138,7 +138,7 @@ impl Vault {
             Err(code) => return Ok(Err(code)),
         };
         if step.record != slot.record {
-            state.write(&path(&slot.department, &intent.uid), &encode(&step.record)?)?;
+            state.write(&path(&slot.department, &intent.uid), &encode(&step.record))?;
             slot.record = step.record;
             slot.held_back = false;
             self.unsaved.remove(&intent.uid);
@@ -149,21 +149,25 @@ impl Vault {
 
     /// Stores what is not stored yet. Returns the failures; they are tried again at the next call.
     pub fn save(&mut self, state: &State) -> Vec<StateError> {
-        let unsaved: Vec<Uid> = self.unsaved.iter().cloned().collect();
-        let mut files = Vec::with_capacity(unsaved.len());
-        for uid in &unsaved {
-            let Some(slot) = self.slots.get(uid) else { continue };
-            match encode(&slot.record) {
-                Ok(bytes) => files.push((path(&slot.department, uid), bytes)),
-                Err(error) => return vec![error],
-            }
-        }
+        let outcomes = state.change_many(self.documents());
+        self.stored(outcomes)
+    }
+
+    /// The documents that have to be stored. [`Self::stored`] has to follow.
+    pub(crate) fn documents(&self) -> impl Iterator<Item = Document> + '_ {
+        let slots = self.unsaved.iter().filter_map(|uid| Some((uid, self.slots.get(uid)?)));
+        slots.map(|(uid, slot)| (path(&slot.department, uid), Some(encode(&slot.record))))
+    }
+
+    /// Takes note of what became of the documents; returns the failures.
+    pub(crate) fn stored(&mut self, outcomes: Vec<Result<(), StateError>>) -> Vec<StateError> {
         let mut failures = Vec::new();
-        for (uid, outcome) in unsaved.iter().zip(state.write_many(files)) {
+        let unsaved: Vec<Uid> = self.unsaved.iter().cloned().collect();
+        for (uid, outcome) in unsaved.into_iter().zip(outcomes) {
             match outcome {
                 Ok(()) => {
-                    self.unsaved.remove(uid);
-                    if let Some(slot) = self.slots.get_mut(uid) {
+                    self.unsaved.remove(&uid);
+                    if let Some(slot) = self.slots.get_mut(&uid) {
                         slot.held_back = false;
                     }
                 }
@@ -246,10 +250,9 @@ impl Vault {
     }
 }
 
-fn encode(record: &Record) -> Result<Vec<u8>, StateError> {
-    serde_json::to_vec(record).map_err(|error| {
-        StateError::corrupt(Path::new(DIRECTORY), format!("a credential record cannot be written: {error}"))
-    })
+fn encode(record: &Record) -> Vec<u8> {
+    // Texts and numbers can always be written as JSON; an empty record would be refused when it is read.
+    serde_json::to_vec(record).unwrap_or_default()
 }
 
 fn path(department: &DepartmentCode, uid: &Uid) -> PathBuf {

@@ -7,8 +7,8 @@ use super::shelf::{Prefix, Shelf};
 /// Credentials in one Secret.
 const CREDENTIALS_MAX: usize = 64;
 
-/// Other documents in one ConfigMap.
-const DOCUMENTS_MAX: usize = 256;
+/// Other documents in one ConfigMap: all of them are sent when one changes.
+const DOCUMENTS_MAX: usize = 64;
 
 /// A family of documents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -69,7 +69,8 @@ pub(super) struct Shelf {
 
 #[derive(Default)]
 struct Shard {
-    documents: Documents,
+    /// Shared with whoever is writing them.
+    documents: Arc<Documents>,
     /// The version of the object in the cluster, if known.
     version: Option<String>,
     unwritten: bool,
@@ -93,7 +94,7 @@ impl Shelf {
 
     /// Takes up a shard as it was found in the cluster; [`Self::settle`] comes after the last.
     pub(super) fn restore(&mut self, prefix: Prefix, documents: Documents, version: Option<String>) {
-        self.shards.insert(prefix, Shard { documents, version, unwritten: false });
+        self.shards.insert(prefix, Shard { documents: documents.into(), version, unwritten: false });
     }
 
     /// Ends a split that was broken off: what is left in a shard that has descendants moves down to
@@ -104,7 +105,7 @@ impl Shelf {
         for prefix in inner {
             let Some(shard) = self.shards.remove(&prefix) else { continue };
             self.doomed.insert(prefix, shard.version);
-            for (name, bytes) in shard.documents {
+            for (name, bytes) in Arc::unwrap_or_clone(shard.documents) {
                 if self.get(&name).is_none() {
                     self.put(&name, bytes);
                 }
@@ -151,14 +152,14 @@ impl Shelf {
         let shard =
             self.shards.entry(prefix).or_insert_with(|| Shard { version: doomed, ..Shard::default() });
         shard.unwritten = true;
-        shard.documents.insert(name, bytes);
+        Arc::make_mut(&mut shard.documents).insert(name, bytes);
     }
 
     /// Removes a document; returns the shard it was in.
     pub(super) fn take(&mut self, name: &str) -> Option<Prefix> {
         let prefix = self.place_of(name)?;
         let shard = self.shards.get_mut(&prefix)?;
-        shard.documents.remove(name)?;
+        Arc::make_mut(&mut shard.documents).remove(name)?;
         shard.unwritten = true;
         if shard.documents.is_empty() {
             let version = shard.version.take();
@@ -178,7 +179,7 @@ impl Shelf {
         let Some(shard) = self.shards.remove(&prefix) else { return };
         self.doomed.insert(prefix, shard.version);
         let mut children = BTreeSet::new();
-        for (name, bytes) in shard.documents {
+        for (name, bytes) in Arc::unwrap_or_clone(shard.documents) {
             let child = Prefix::of(hash(&name), prefix.bits + 1);
             children.insert(child);
             self.add(child, name, bytes);
@@ -187,7 +188,7 @@ impl Shelf {
     }
 
     /// Shards the cluster does not have as they are, each with the version it replaces.
-    pub(super) fn unwritten(&self) -> impl Iterator<Item = (Prefix, &Documents, Option<&str>)> {
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = (Prefix, &Arc<Documents>, Option<&str>)> {
         let unwritten = self.shards.iter().filter(|(_, shard)| shard.unwritten);
         unwritten.map(|(prefix, shard)| (*prefix, &shard.documents, shard.version.as_deref()))
     }
@@ -283,13 +284,13 @@ mod tests {
         let mut whole = Shelf::new(64);
         (0..64).for_each(|number| whole.put(&number.to_string(), bytes()));
         let (root, _, _) = whole.unwritten().next().unwrap();
-        let parent = whole.shards[&root].documents.clone();
+        let parent = Documents::clone(&whole.shards[&root].documents);
         let old = parent.clone();
         whole.put("64", bytes());
         let (child, documents, _) = whole.unwritten().next().unwrap();
 
         // Only one of the children was written, and since then changed.
-        let mut documents = documents.clone();
+        let mut documents = Documents::clone(documents);
         let changed = documents.keys().next().unwrap().clone();
         documents.insert(changed.clone(), Arc::from(*b"[]"));
         let mut shelf = Shelf::new(64);

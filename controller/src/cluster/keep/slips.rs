@@ -57,7 +57,7 @@ impl Keep {
             .into_iter();
         let mut outcomes: Vec<_> = codes.iter().map(|path| self.said(path, outcomes.next())).collect();
         let removed = codes.into_iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok());
-        let unlisted = self.change(removed.map(|(path, _)| (path, None)).collect());
+        let unlisted = self.change(removed.map(|(path, _)| (path, None)));
         for (outcome, unlisted) in outcomes.iter_mut().filter(|outcome| outcome.is_ok()).zip(unlisted) {
             *outcome = unlisted;
         }

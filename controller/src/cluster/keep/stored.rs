@@ -74,7 +74,7 @@ pub(super) struct Found {
 pub(super) struct Job {
     pub(super) collection: Collection,
     pub(super) prefix: Prefix,
-    pub(super) documents: Option<Documents>,
+    pub(super) documents: Option<Arc<Documents>>,
     /// The version it replaces, if known.
     pub(super) version: Option<String>,
 }
@@ -376,7 +376,7 @@ mod tests {
         let job = |documents: bool, version: Option<String>| Job {
             collection: Collection::Credentials("sbj".into()),
             prefix: Prefix::parse("0", "0").unwrap(),
-            documents: documents.then(|| Documents::from([("a.json".to_owned(), Arc::from(*b"{}"))])),
+            documents: documents.then(|| Documents::from([("a.json".to_owned(), Arc::from(*b"{}"))]).into()),
             version,
         };
         let version = place.perform(job(true, None)).await.unwrap();

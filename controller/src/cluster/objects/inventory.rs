@@ -22,7 +22,7 @@ use crate::folder::OBJECTS_MAX;
 use crate::form::department_of;
 use crate::intake::{ConfigMaps, Found, Reading, Tenant, Written};
 use crate::last_good::{self, SPEC_BYTES_MAX};
-use crate::objects::{ObjectKey, ObjectKind, TenantName};
+use crate::objects::{ObjectKey, ObjectKind, TenantName, pack};
 use crate::status::Said;
 
 /// Accounts that may be missing from a new listing and be believed to be gone.
@@ -269,6 +269,10 @@ impl Inventory {
         let namespaces: BTreeSet<String> =
             self.config_maps.there.keys().map(|(namespace, _)| namespace.clone()).collect();
         namespaces.iter().for_each(|namespace| self.note_config_maps(namespace));
+        self.objects.values_mut().for_each(|listing| pack(&mut listing.there));
+        for tenant in self.tenants.iter_mut().flat_map(BTreeMap::values_mut) {
+            pack(Arc::make_mut(&mut Arc::make_mut(tenant).found));
+        }
         Some(())
     }
 

@@ -287,7 +287,8 @@ impl Leader {
     ) {
         let mut prepared = shared.prepared.subscribe();
         let mut told = None;
-        // Raised once for every takeover; again only for a store that knows a larger one than Kubernetes.
+        // Raised once for every takeover; again for a store that knows a larger one than Kubernetes, and for one that
+        // has forgotten how far this one had come: gateways go back to no earlier generation.
         let mut own = None;
         let mut floor = 0;
         // The store turned out to be another one while it was published to.
@@ -335,6 +336,7 @@ impl Leader {
                 Ok(end) => {
                     told = None;
                     reset = end == End::Reset;
+                    own = own.filter(|_| !reset);
                 }
                 Err(said) => {
                     self.lead.failures.with_label_values(&["publishing"]).inc();

@@ -2,9 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Command;
 
 use serde_json::{Value, json};
-use tidegate_tests::wait;
+use tidegate_tests::{programs, wait};
 
 use crate::DEADLINE;
 use crate::cluster::Cluster;
@@ -62,6 +63,29 @@ pub(crate) fn check(cluster: &Cluster, address: &str) {
     assert_eq!(gateways, json!({"gateways": []}));
     answered("a session that is not there", "DELETE", NOBODY, &platform, 404);
     answered("a path that is not there", "GET", "/v1/other", &platform, 404);
+    by_command(address, &auditor);
+}
+
+/// The same as people ask it, at the end of a tunnel that leads here.
+fn by_command(address: &str, token: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("token");
+    std::fs::write(&file, token).expect("a token");
+    let tidegate = programs::own("tidegate").unwrap_or_else(|error| panic!("{error}"));
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&tidegate);
+        command.args(arguments).args(["-o", "json", "--admin", &format!("http://{address}"), "--token-file"]);
+        programs::run(command.arg(&file))
+    };
+    let said = run(&["sessions", "--department", "sbj"]).unwrap_or_else(|error| panic!("{error}"));
+    let said: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    assert_eq!(said, json!({"sessions": [], "truncated": false}));
+    let refused = run(&["sessions"]).expect_err("an auditor of one department");
+    assert!(refused.contains("may not list sessions.tidegate.dev"), "{refused}");
+    let refused = run(&["kick", "000102030405060708090a0b0c0d0e0f"]).expect_err("nor may they end any");
+    assert!(refused.contains("you may not delete sessions.tidegate.dev"), "{refused}");
+    let nobody = run(&["kick", "sbj/wangfang"]).expect_err("nobody is there");
+    assert!(nobody.contains("sbj/wangfang has no session"), "{nobody}");
 }
 
 fn ask(address: &str, method: &str, path: &str, token: &str) -> Result<(u16, Value), String> {

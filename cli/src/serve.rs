@@ -249,7 +249,7 @@ fn config(registry: &Registry, audit: Option<AuditLog>) -> Result<Config> {
         not_before: Timestamp(0),
         approvals_enforced: false,
     };
-    Ok(Config { settings, metrics: Metrics::register(registry)?, audit, fleet: None })
+    Ok(Config { settings, metrics: Metrics::register(registry)?, audit, fleet: None, ledger: None })
 }
 
 /// Reads a folder and watches it; the first reading blocks, so it has a thread of its own.

@@ -14,7 +14,7 @@ mod intents;
 mod look;
 mod round;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_core::{Code, Timestamp};
@@ -29,6 +29,7 @@ use crate::fleet::Fleet;
 use crate::intake::Reading;
 use crate::metrics::Metrics;
 use crate::state::{State, StateError};
+use crate::status::{Ledger, SharedLedger};
 use round::Controller;
 
 /// After a failed write of state or store, the next round comes this much later.
@@ -60,6 +61,9 @@ pub struct Config {
     pub audit: Option<AuditLog>,
     /// The pods of the pool, where gateways are pods.
     pub fleet: Option<watch::Receiver<Fleet>>,
+    /// What an earlier controller said about objects, where they carry it; it is given back at the end. Otherwise
+    /// it lies in the state directory.
+    pub ledger: Option<SharedLedger>,
 }
 
 /// Why the controller cannot start.
@@ -114,6 +118,7 @@ pub fn start<S: Store>(
     objects: watch::Receiver<Arc<Reading>>,
 ) -> Result<Handle, StartError> {
     let (teller, events) = Teller::new(config.metrics.clone());
+    let ledger = config.ledger.clone();
     let controller = Controller::load(config, Arc::clone(&state), store, teller)?;
     let (stop, stopping) = oneshot::channel();
     let (done, stopped) = oneshot::channel();
@@ -122,7 +127,10 @@ pub fn start<S: Store>(
     std::thread::Builder::new()
         .name("controller".into())
         .spawn(move || {
-            runtime.block_on(run(controller, objects, stopping));
+            let said = runtime.block_on(run(controller, objects, stopping));
+            if let Some(ledger) = ledger {
+                *ledger.lock().unwrap_or_else(PoisonError::into_inner) = said;
+            }
             // Nobody may be waiting.
             let _ = done.send(state);
         })
@@ -134,7 +142,7 @@ async fn run<S: Store>(
     mut controller: Controller<S>,
     mut objects: watch::Receiver<Arc<Reading>>,
     mut stopping: oneshot::Receiver<()>,
-) {
+) -> Ledger {
     let mut reading = objects.borrow_and_update().clone();
     let mut next = controller.round(&reading).await;
     let mut source_gone = false;
@@ -142,7 +150,7 @@ async fn run<S: Store>(
     loop {
         let event = tokio::select! {
             biased;
-            _ = &mut stopping => return,
+            _ = &mut stopping => return controller.ledger,
             changed = objects.changed(), if !source_gone => Event::Objects(changed.is_ok()),
             intent = take(&controller, next.intents_from) => Event::Intent(intent),
             () = tokio::time::sleep(until(next.holds_until)) => Event::Time,

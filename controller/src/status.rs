@@ -6,14 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use tidegate_core::{Source, Timestamp};
 
 use crate::events::Problem;
-use crate::intake::Reading;
-use crate::objects::{ObjectKey, ObjectKind, TenantName};
+use crate::objects::{ObjectKey, ObjectKind, TenantName, pack};
 use crate::state::{State, StateError};
 use crate::time::{parse_rfc3339, rfc3339};
 
@@ -172,13 +171,16 @@ impl ObjectStatus {
     }
 }
 
+/// What was said, handed from one controller of this process to the next.
+pub type SharedLedger = Arc<Mutex<Ledger>>;
+
 /// How many objects of a kind have a condition in which truth.
 pub type Counts = BTreeMap<(ObjectKind, ConditionType, Truth), i64>;
 
 /// What was said about every object; it is said again only when it is something else.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, Arc<Said>>>,
+    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, Said>>,
     counts: Counts,
     problems: Option<BTreeSet<Problem>>,
 }
@@ -223,7 +225,7 @@ impl Ledger {
                     let said = Said::of(document.generation, &document.conditions, |condition| {
                         parse_rfc3339(&condition.last_transition_time)
                     });
-                    ledger.note(&key, Some(Arc::new(said)));
+                    ledger.note(&key, Some(said));
                 }
                 None => state.remove(&path)?,
             }
@@ -231,15 +233,16 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Takes note of what objects say that an earlier controller said about them.
-    pub fn recall(&mut self, reading: &Reading) {
-        if self.tenants.is_empty() {
-            let said = reading.tenants.values().flat_map(|tenant| tenant.said.iter());
-            said.for_each(|(key, said)| self.note(key, Some(Arc::clone(said))));
-        }
+    /// What objects say that an earlier controller said about them.
+    #[must_use]
+    pub fn recalled(said: impl IntoIterator<Item = (ObjectKey, Said)>) -> Self {
+        let mut ledger = Self::default();
+        said.into_iter().for_each(|(key, said)| ledger.note(&key, Some(said)));
+        ledger.tenants.values_mut().for_each(pack);
+        ledger
     }
 
-    fn said(&self, key: &ObjectKey) -> Option<&Arc<Said>> {
+    fn said(&self, key: &ObjectKey) -> Option<&Said> {
         self.tenants.get(key.tenant())?.get(key)
     }
 
@@ -260,7 +263,7 @@ impl Ledger {
     }
 
     /// Takes note of what was said of an object, or that nothing is.
-    fn note(&mut self, key: &ObjectKey, said: Option<Arc<Said>>) {
+    fn note(&mut self, key: &ObjectKey, said: Option<Said>) {
         for (r#type, truth, _) in said.iter().flat_map(|said| &said.since) {
             *self.counts.entry((key.kind, *r#type, *truth)).or_default() += 1;
         }
@@ -314,7 +317,7 @@ impl Ledger {
             Some(since.unwrap_or(now))
         });
         state.say(&status.key, &Document::of(status, &said))?;
-        self.note(&status.key, Some(Arc::new(said)));
+        self.note(&status.key, Some(said));
         Ok(true)
     }
 

@@ -33,6 +33,7 @@ use crate::fleet::Fleet;
 use crate::intake::{self, Found, Reading};
 use crate::metrics::Metrics;
 use crate::objects::ObjectKind;
+use crate::status::SharedLedger;
 
 /// What somebody edited is put right within this.
 const REPAIR: Duration = Duration::from_secs(10);
@@ -118,6 +119,7 @@ struct Shared {
     sessions: AtomicU32,
     acknowledged: watch::Sender<Acknowledged>,
     fleet: watch::Sender<Fleet>,
+    ledger: SharedLedger,
 }
 
 impl Leader {
@@ -134,6 +136,7 @@ impl Leader {
             sessions: AtomicU32::new(0),
             acknowledged: watch::Sender::new(Acknowledged::default()),
             fleet: watch::Sender::new(Fleet::default()),
+            ledger: Arc::clone(&objects.ledger),
         };
         // Only the last one ends, when it is told to.
         tokio::select! {
@@ -315,6 +318,7 @@ impl Leader {
                     sessions: &shared.sessions,
                     acknowledged: &shared.acknowledged,
                     fleet: shared.fleet.subscribe(),
+                    ledger: &shared.ledger,
                     term,
                     reset,
                 };

@@ -26,6 +26,7 @@ use super::patches::resource;
 use super::raw::Raw;
 use crate::intake::Reading;
 use crate::objects::ObjectKind;
+use crate::status::{Ledger, SharedLedger};
 use inventory::{Inventory, Source};
 
 /// Objects of one page of a listing.
@@ -53,6 +54,8 @@ pub struct Objects {
     pub readings: watch::Receiver<Arc<Reading>>,
     /// What goes wrong while watching.
     pub health: Arc<Health>,
+    /// What the objects said at first that an earlier controller had said about them.
+    pub ledger: SharedLedger,
     _worker: JoinSet<()>,
 }
 
@@ -103,6 +106,7 @@ pub async fn watch(client: Client, namespace: &str, health: Arc<Health>) -> Obje
             break reading;
         }
     };
+    let ledger = Arc::new(Mutex::new(Ledger::recalled(inventory.take_said())));
     let (sender, readings) = watch::channel(Arc::new(first));
     worker.spawn(async move {
         while let Some((source, event)) = received.recv().await {
@@ -116,7 +120,7 @@ pub async fn watch(client: Client, namespace: &str, health: Arc<Health>) -> Obje
             }
         }
     });
-    Objects { readings, health, _worker: worker }
+    Objects { readings, health, ledger, _worker: worker }
 }
 
 async fn follow(

@@ -32,6 +32,7 @@ use crate::intake::Reading;
 use crate::metrics::Metrics;
 use crate::run::{self, Config, Handle};
 use crate::state::{PoolKey, RootKey, State, StateError};
+use crate::status::SharedLedger;
 
 /// How often it is looked which gateways there are.
 const LOOK: Duration = Duration::from_secs(2);
@@ -62,6 +63,8 @@ pub struct Publishing<'a> {
     pub acknowledged: &'a watch::Sender<Acknowledged>,
     /// The pods of the pool.
     pub fleet: watch::Receiver<Fleet>,
+    /// What was said about objects so far.
+    pub ledger: &'a SharedLedger,
     /// The term everything is written under, and which store the last one was published to.
     pub term: Term,
     /// Whether the store was wiped or restored since.
@@ -215,7 +218,8 @@ impl Publishing<'_> {
             approvals_enforced: true,
         };
         let (metrics, audit) = (self.metrics.clone(), self.audit.cloned());
-        let config = Config { settings, metrics, audit, fleet: Some(self.fleet.clone()) };
+        let fleet = Some(self.fleet.clone());
+        let config = Config { settings, metrics, audit, fleet, ledger: Some(Arc::clone(self.ledger)) };
         Ok((run::start(config, Arc::new(state), etcd.clone(), readings)?, not_before))
     }
 

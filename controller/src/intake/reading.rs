@@ -10,7 +10,6 @@ use tidegate_crd::{API_VERSION, Violation};
 use crate::events::Problem;
 use crate::folder::Places;
 use crate::objects::{ObjectKey, PLATFORM, TenantName};
-use crate::status::Said;
 
 /// Values of ConfigMaps by namespace, name and key.
 pub type ConfigMaps = BTreeMap<(String, String, String), String>;
@@ -36,8 +35,6 @@ pub struct Tenant {
     pub found: Arc<Objects>,
     /// ConfigMaps that objects may refer to.
     pub config_maps: Arc<ConfigMaps>,
-    /// The conditions that objects came with: what an earlier controller said about them.
-    pub said: Arc<BTreeMap<ObjectKey, Arc<Said>>>,
     /// Objects that are being deleted: they count for nothing any more, and their deletion waits until
     /// that is in force. Only a cluster has them.
     pub leaving: BTreeMap<ObjectKey, Uid>,

@@ -1,7 +1,7 @@
 //! One round: from everything that was read to everything that is published and said.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use tidegate_core::{AccountId, Code, Timestamp};
 use tidegate_store::audit::{AuditLog, Event, ObjectRef, Record};
@@ -68,9 +68,12 @@ impl<S: Store> Controller<S> {
         store: S,
         teller: Teller,
     ) -> Result<Self, StartError> {
-        let Config { settings, metrics, audit, fleet } = config;
+        let Config { settings, metrics, audit, fleet, ledger } = config;
         let (mut builder, problems) = Builder::load(&state, settings)?;
-        let ledger = Ledger::load(&state)?;
+        let ledger = match &ledger {
+            Some(shared) => std::mem::take(&mut *shared.lock().unwrap_or_else(PoisonError::into_inner)),
+            None => Ledger::load(&state)?,
+        };
         let slips = Slips::load(&state)?;
         for problem in &problems {
             teller
@@ -149,7 +152,6 @@ impl<S: Store> Controller<S> {
     }
 
     async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<LaidOut, Unfinished> {
-        self.ledger.recall(reading);
         self.metrics.held_back.set(i64::try_from(reading.held_back).unwrap_or(i64::MAX));
         let state = Arc::clone(&self.state);
 

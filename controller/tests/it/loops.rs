@@ -41,6 +41,7 @@ async fn report(world: &World, generation: Generation) {
         generation,
         broken: BTreeMap::new(),
         evaluators: Vec::new(),
+        kids: Vec::new(),
         at: now(),
     };
     world.store.report(Report { ack, sessions: Vec::new() }).await.unwrap();

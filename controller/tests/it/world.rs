@@ -78,6 +78,7 @@ impl World {
             metrics: Metrics::register(&Registry::new()).unwrap(),
             audit: Some(AuditLog::open(&state.audit_directory(), "controller").unwrap()),
             fleet: None,
+            ledger: None,
         };
         let handle = start(config, Arc::clone(&state), store.clone(), readings).unwrap();
         let (objects, written) = (watch::channel(Arc::default()).0, BTreeMap::new());

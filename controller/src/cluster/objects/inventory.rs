@@ -84,13 +84,6 @@ trait Entry {
     /// Whether a round would notice the difference.
     fn same(&self, other: &Self) -> bool;
 
-    /// Takes over from one that is the same what nobody decides by.
-    fn renew(&mut self, _newer: Self)
-    where
-        Self: Sized,
-    {
-    }
-
     /// Whether it is doubted that this is gone when a listing does not have it.
     fn is_doubted(&self) -> bool {
         false
@@ -113,8 +106,8 @@ impl Entry for Box<str> {
 #[derive(Clone, Debug)]
 struct Seen {
     found: Arc<Found>,
-    /// Our own conditions, which make no difference.
-    said: Option<Arc<Said>>,
+    /// Our own conditions, which make no difference; kept until [`Inventory::take_said`].
+    said: Option<Said>,
     uid: Option<Uid>,
     is_account: bool,
     deleting: bool,
@@ -124,10 +117,6 @@ struct Seen {
 impl Entry for Seen {
     fn same(&self, other: &Self) -> bool {
         self.found == other.found && self.deleting == other.deleting && self.held == other.held
-    }
-
-    fn renew(&mut self, newer: Self) {
-        self.said = newer.said;
     }
 
     fn is_doubted(&self) -> bool {
@@ -206,7 +195,8 @@ impl Inventory {
         let others: usize = others.map(|(_, listing)| listing.len()).sum();
         let room = self.room.saturating_sub(others);
         let Some(listing) = self.objects.get_mut(&kind) else { return };
-        let Some(event) = read(event, |raw| seen(kind, raw)) else { return };
+        let first = self.tenants.is_none();
+        let Some(event) = read(event, |raw| seen(kind, raw, first)) else { return };
         // An object that is known may always change: nothing that is taken away is missed.
         let left_out = match &event {
             Event::Apply((key, _)) if listing.there.len() >= room => {
@@ -230,12 +220,14 @@ impl Inventory {
                  back or the controller is started anew"
             );
         }
-        noted.iter().for_each(|noted| self.note_object(&noted.key, noted.changed));
+        for noted in noted.iter().filter(|noted| noted.changed) {
+            self.note_object(&noted.key);
+        }
         if kind == ObjectKind::VpnGateway {
             // Which one is served may be another now.
             let gateways = self.objects.get(&kind).into_iter().flat_map(|listing| listing.there.keys());
             for key in gateways.cloned().collect::<Vec<_>>() {
-                self.note_object(&key, true);
+                self.note_object(&key);
             }
         }
     }
@@ -252,6 +244,12 @@ impl Inventory {
         Some(Reading { tenants: self.tenants.clone()?, held_back, ..Reading::default() })
     }
 
+    /// What the objects said at first that an earlier controller had said about them.
+    pub(super) fn take_said(&mut self) -> impl Iterator<Item = (ObjectKey, Said)> {
+        let all = self.objects.values_mut().flat_map(|listing| &mut listing.there);
+        all.filter_map(|(key, seen)| Some((key.clone(), seen.said.take()?)))
+    }
+
     /// Makes the first reading, once everything is listed.
     fn begin(&mut self) -> Option<()> {
         let listed = self.config_maps.listed
@@ -264,7 +262,7 @@ impl Inventory {
         self.changed = true;
         let keys = self.objects.values().flat_map(|listing| listing.there.keys());
         for key in keys.cloned().collect::<Vec<_>>() {
-            self.note_object(&key, true);
+            self.note_object(&key);
         }
         let namespaces: BTreeSet<String> =
             self.config_maps.there.keys().map(|(namespace, _)| namespace.clone()).collect();
@@ -287,12 +285,11 @@ impl Inventory {
     }
 
     /// Puts what is known of an object into its tenant.
-    fn note_object(&mut self, key: &ObjectKey, changed: bool) {
+    fn note_object(&mut self, key: &ObjectKey) {
         if self.tenants.is_none() {
             return;
         }
         let seen = self.objects.get(&key.kind).and_then(|listing| listing.there.get(key)).cloned();
-        let said = seen.as_ref().and_then(|seen| seen.said.clone());
         let (leaving, there) = match seen {
             Some(seen) if seen.deleting => (seen.uid.filter(|_| seen.held), None),
             seen => (None, seen),
@@ -309,10 +306,7 @@ impl Inventory {
         });
         let mut news = false;
         self.change(key.tenant(), |tenant| {
-            if tenant.said.get(key) != said.as_ref() {
-                set(Arc::make_mut(&mut tenant.said), key, said);
-            }
-            if changed && tenant.found.get(key) != found.as_ref() {
+            if tenant.found.get(key) != found.as_ref() {
                 set(Arc::make_mut(&mut tenant.found), key, found);
                 news = true;
             }
@@ -346,7 +340,7 @@ impl Inventory {
     fn note_namespace(&mut self, namespace: &str) {
         let found = self.tenants.as_ref().and_then(|tenants| tenants.get(namespace));
         let keys: Vec<ObjectKey> = found.into_iter().flat_map(|tenant| tenant.found.keys()).cloned().collect();
-        keys.iter().for_each(|key| self.note_object(key, true));
+        keys.iter().for_each(|key| self.note_object(key));
         self.note_config_maps(namespace);
     }
 
@@ -426,11 +420,8 @@ impl<K: Ord + Clone, V: Entry> Listing<K, V> {
 
     /// Puts an entry in place; whether it is another than before.
     fn put(&mut self, key: &K, value: V) -> bool {
-        match self.there.get_mut(key) {
-            Some(before) if before.same(&value) => {
-                before.renew(value);
-                false
-            }
+        match self.there.get(key) {
+            Some(before) if before.same(&value) => false,
             _ => {
                 self.there.insert(key.clone(), value);
                 true
@@ -484,7 +475,7 @@ fn set<V: PartialEq>(map: &mut BTreeMap<ObjectKey, V>, key: &ObjectKey, value: O
     true
 }
 
-fn seen(kind: ObjectKind, raw: Raw) -> Option<(ObjectKey, Seen)> {
+fn seen(kind: ObjectKind, raw: Raw, first: bool) -> Option<(ObjectKey, Seen)> {
     let metadata = raw.meta();
     let key =
         ObjectKey::new(kind, metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref()?);
@@ -497,7 +488,8 @@ fn seen(kind: ObjectKind, raw: Raw) -> Option<(ObjectKey, Seen)> {
         identity: identity.map(|(uid, generation)| Identity { uid, generation }),
         places: None,
     };
-    let said = raw.status.as_deref().and_then(|status| status::said(status.get())).map(Arc::new);
+    // Later only we speak, and know what we said.
+    let said = raw.status.as_deref().filter(|_| first).and_then(|status| status::said(status.get()));
     let is_account = kind == ObjectKind::VpnUser;
     Some((key, Seen { found: Arc::new(found), said, uid, is_account, deleting: raw.deleting, held }))
 }

@@ -140,6 +140,7 @@ impl Site {
             metrics: metrics.clone(),
             audit: None,
             fleet: None,
+            ledger: Some(Arc::clone(&objects.ledger)),
         };
         let mut handle = start(config, Arc::clone(&state), store.clone(), objects.readings.clone()).unwrap();
         let ready = async {
@@ -357,6 +358,7 @@ async fn report(store: &Embedded, name: &str) {
         generation: snapshot.generation,
         broken: BTreeMap::new(),
         evaluators: Vec::new(),
+        kids: Vec::new(),
         at: now(),
     };
     store.report(Report { ack, sessions: Vec::new() }).await.unwrap();

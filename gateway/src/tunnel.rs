@@ -44,6 +44,7 @@ mod limits;
 pub(crate) mod login;
 mod out;
 mod record;
+mod socket;
 mod stack;
 mod state;
 

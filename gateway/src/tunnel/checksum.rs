@@ -1,10 +1,10 @@
-//! The Internet checksum, eight bytes at a time: it is computed for every byte that goes to a client.
+//! The Internet checksum, eight bytes at a time: it is computed over every byte that goes to a client.
 
 use std::net::IpAddr;
 
 /// A sum that is not folded yet.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Sum(u64);
+pub(crate) struct Sum(u128);
 
 impl Sum {
     /// The sum of the pseudo header of TCP, UDP and ICMPv6.
@@ -26,16 +26,16 @@ impl Sum {
     /// Adds bytes that begin at an even place.
     pub(crate) fn add(self, bytes: &[u8]) -> Self {
         let mut sum = self.0;
-        let (words, rest) = bytes.as_chunks::<4>();
-        // Two hundred million of them fit before it overflows; a packet has sixteen thousand.
+        let (words, rest) = bytes.as_chunks::<8>();
+        // More words fit before it overflows than there is memory.
         for word in words {
-            sum += u64::from(u32::from_ne_bytes(*word));
+            sum += u128::from(u64::from_ne_bytes(*word));
         }
-        let mut last = [0; 4];
+        let mut last = [0; 8];
         for (place, byte) in last.iter_mut().zip(rest) {
             *place = *byte;
         }
-        Self(sum + u64::from(u32::from_ne_bytes(last)))
+        Self(sum + u128::from(u64::from_ne_bytes(last)))
     }
 
     /// The checksum as it stands in a packet.

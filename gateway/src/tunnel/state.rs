@@ -27,6 +27,7 @@ use super::flow::{Flow, Key};
 use super::limits::{Buffers, Dials};
 use super::out::Out;
 use super::record::{Broken, Content, Opener, RECORD_MAX, Sealer};
+use super::socket;
 use super::{FAREWELL, READ_BYTES};
 use crate::listener::Connection;
 use crate::recorder::SessionUse;
@@ -279,11 +280,10 @@ impl Session {
     ) -> Result<(), Ending> {
         let kept = wire.rest.len();
         let (before, room) = scratch.split_at_mut_checked(kept).ok_or(Ending::Lost)?;
-        let filled = match stream.try_read(room) {
-            Ok(0) => return Err(Ending::Lost),
-            Ok(count) => kept + count,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
-            Err(_) => return Err(Ending::Lost),
+        let filled = match socket::read(stream, room) {
+            Ok(Some(moved)) if moved.count == 0 => return Ok(()),
+            Ok(Some(moved)) => kept + moved.count,
+            Ok(None) | Err(_) => return Err(Ending::Lost),
         };
         before.copy_from_slice(&wire.rest);
         wire.rest.clear();
@@ -354,13 +354,13 @@ impl Session {
         let mut out = self.out.borrow_mut();
         let Some(out) = out.as_mut().filter(|out| !out.is_broken()) else { return Err(Ending::Lost) };
         while !out.waiting().is_empty() {
-            match stream.try_write(out.waiting()) {
-                Ok(count) => {
-                    self.took.set(self.age.get());
-                    out.wrote(count);
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
-                Err(_) => return Err(Ending::Lost),
+            let moved = socket::write(stream, out.waiting()).map_err(|_| Ending::Lost)?;
+            if moved.count > 0 {
+                self.took.set(self.age.get());
+                out.wrote(moved.count);
+            }
+            if moved.done {
+                return Ok(false);
             }
         }
         self.took.set(self.age.get());

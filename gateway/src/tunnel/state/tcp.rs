@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use super::super::flow::{Flow, Wants};
 use super::super::ip;
 use super::super::limits::HALF_OPEN_S;
+use super::super::socket;
 use super::super::stack::{Sent, Stack};
 use super::Session;
 use crate::keys;
@@ -67,39 +68,42 @@ impl Session {
         let (Some(stack), Some(upstream)) = (stack.as_mut(), upstream.as_ref()) else { return };
         let mut wants = Wants::default();
         let mut broken = false;
-        let mut note = |moved: std::io::Result<usize>, waits: &mut bool| match moved {
-            Ok(count) => count,
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                *waits = true;
-                0
-            }
-            Err(_) => {
-                broken = true;
-                0
-            }
-        };
         let (mut up, mut down) = (0, 0);
-        while stack.received() > 0 && !wants.write {
-            let took = stack.take(|bytes| note(upstream.try_write(bytes), &mut wants.write));
+        while stack.received() > 0 && !wants.write && !broken {
+            let took = stack.take(|bytes| match socket::write(upstream, bytes) {
+                Ok(moved) => {
+                    wants.write = moved.done;
+                    moved.count
+                }
+                Err(_) => {
+                    broken = true;
+                    0
+                }
+            });
+            up += took;
             if took == 0 {
                 break;
             }
-            up += took;
         }
-        while !tcp.ended.get() && stack.has_room() && !wants.read {
-            let mut last = false;
-            let given = stack.give(|room| {
-                let read = upstream.try_read(room);
-                last = matches!(read, Ok(0));
-                note(read, &mut wants.read)
+        while !tcp.ended.get() && stack.has_room() && !wants.read && !broken {
+            let given = stack.give(|room| match socket::read(upstream, room) {
+                Ok(Some(moved)) => {
+                    wants.read = moved.done;
+                    moved.count
+                }
+                Ok(None) => {
+                    tcp.ended.set(true);
+                    0
+                }
+                Err(_) => {
+                    broken = true;
+                    0
+                }
             });
-            if last {
-                tcp.ended.set(true);
-            }
+            down += given;
             if given == 0 {
                 break;
             }
-            down += given;
         }
         flow.up.set(flow.up.get() + up as u64);
         flow.down.set(flow.down.get() + down as u64);

@@ -2,9 +2,13 @@
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
+use rustls::pki_types::ServerName;
 use tidegate_core::session::Kind;
 use tidegate_gateway::cookie::{self, Session};
 use tidegate_store::Store as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crate::browser::{Browser, Page};
 use crate::login::login;
@@ -299,4 +303,46 @@ async fn rubbish_is_refused_and_browsers_see_their_pages() {
     browser.headers.push(("x-aggregate-auth", "1".to_owned()));
     let page = browser.open(PORTAL, "/sbj").await;
     assert!(!page.says("config-auth"), "a page that was made to look like a client is none");
+}
+
+/// The first line of the answer to a request for the tunnel with this ticket.
+async fn connect(world: &World, ticket: &str) -> String {
+    let (address, tls) = world.address();
+    let stream = TcpStream::connect(address).await.expect("a connection");
+    let name = ServerName::try_from(PORTAL).expect("a host name");
+    let mut tls = TlsConnector::from(tls).connect(name, stream).await.expect("TLS");
+    let request =
+        format!("CONNECT /CSCOSSLC/tunnel HTTP/1.1\r\nHost: {PORTAL}\r\nCookie: webvpn={ticket}\r\n\r\n");
+    tls.write_all(request.as_bytes()).await.expect("it is sent");
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        line.push(tls.read_u8().await.expect("an answer"));
+    }
+    String::from_utf8_lossy(&line).trim_end().to_owned()
+}
+
+#[tokio::test]
+async fn a_tunnel_is_refused_for_good_only_when_the_session_is_over() {
+    let world = World::start().await;
+    let mut client = client(&world);
+    log_in(&mut client, "/sbj", "wangfang", PASSWORD).await;
+    let ticket = client.cookie(PORTAL, cookie::WEBVPN).expect("a session").to_owned();
+    assert_eq!(connect(&world, &ticket).await, "HTTP/1.1 200 CONNECTED");
+    // What this gateway does not know yet it may know in a moment: the client comes again by itself.
+    let mut ahead = session(&world, &client).expect("a session");
+    ahead.ticket.epoch += 1;
+    let ahead = ahead.seal(&world.ring, cookie::TUNNEL, world.clock.now()).expect("sealed");
+    assert!(connect(&world, &ahead).await.starts_with("HTTP/1.1 503 "));
+    for nobody in ["", "forged"] {
+        assert!(connect(&world, nobody).await.starts_with("HTTP/1.1 401 "), "{nobody}");
+    }
+    // A browser's session is none of a client's.
+    let mut browser = world.browser();
+    let page = login(&mut browser, "wangfang", PASSWORD).await;
+    crate::login::wait(&mut browser, page).await;
+    let portal = browser.cookie(PORTAL, cookie::SESSION).expect("a session").to_owned();
+    assert!(connect(&world, &portal).await.starts_with("HTTP/1.1 401 "));
+    client.send(Method::GET, PORTAL, "/+CSCOE+/logout", &[], Bytes::new()).await;
+    let over = async || connect(&world, &ticket).await.starts_with("HTTP/1.1 401 ").then_some(());
+    until(over).await;
 }

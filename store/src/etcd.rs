@@ -481,7 +481,9 @@ async fn reseal(shared: Arc<Shared>) {
             Ok(true) => return,
             Ok(false) => match publish_again(&shared, term).await {
                 Ok(generation) => return tracing::info!(%generation, "sealed with the pool's newest key"),
-                Err(error @ StoreError::Fenced(_)) => return tracing::warn!(%error, "another controller seals it"),
+                Err(error @ StoreError::Fenced(_)) => {
+                    return tracing::warn!(%error, "another controller seals it");
+                }
                 Err(error) => tracing::warn!(%error, "what an older key sealed could not be sealed anew"),
             },
             Err(error) => tracing::warn!(%error, "what is published could not be read"),

@@ -10,6 +10,7 @@
 //! expire hang on shared leases. Unknown errors are outages: what is in force stays and ages.
 
 mod access;
+mod delivered;
 mod disk;
 mod ended;
 mod feed;

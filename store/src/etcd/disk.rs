@@ -1,8 +1,9 @@
 //! The sealed snapshot on a gateway's disk, from which it starts when etcd is away.
 //!
-//! Two files: the snapshot, written when it changed, and beside it `.proof`, small and written often, with
-//! the wall time at which etcd last proved that nothing newer exists. A snapshot without its proof counts
-//! as never proved.
+//! Two files: the snapshot, written some seconds after it changed, and beside it `.proof`, small and written often, with
+//! the wall time at which etcd last proved that nothing newer exists. Before anything newer is in force the proof goes,
+//! and a snapshot without its proof is none: a process that is killed in between never starts from less than it has
+//! said is in force.
 
 use std::fs;
 use std::io::Write as _;
@@ -76,9 +77,13 @@ impl Disk {
         Self { file, proof: proof.into(), written: None }
     }
 
-    /// Reads the snapshot; `None` when there is none.
+    /// Reads the snapshot; `None` when there is none that was the newest.
     pub(super) fn read(&mut self, sealer: &Sealer) -> StoreResult<Option<Read>> {
         let Some(sealed) = contents(&self.file)? else { return Ok(None) };
+        let digest = digest_of(&sealed);
+        let Some(proof) = self.read_proof(sealer)?.filter(|proof| *proof.snapshot == digest) else {
+            return Ok(None);
+        };
         let body = sealer.open(Purpose::Disk, "snapshot", &sealed)?;
         let body: Body = minicbor::decode(&body).map_err(unreadable)?;
         let generation = Generation { term: body.term, sequence: body.sequence };
@@ -100,13 +105,8 @@ impl Disk {
             let reason = decode_ended(&reason).unwrap_or(EndReason::Kicked);
             (SessionId(*session), reason, Timestamp(until))
         });
-        let digest = digest_of(&sealed);
-        let fresh_at = match self.read_proof(sealer) {
-            Ok(Some(proof)) if *proof.snapshot == digest => Timestamp(proof.fresh_at),
-            _ => Timestamp(0),
-        };
         self.written = Some(digest);
-        Ok(Some(Read { mirror, ended: ended.collect(), fresh_at }))
+        Ok(Some(Read { mirror, ended: ended.collect(), fresh_at: Timestamp(proof.fresh_at) }))
     }
 
     fn read_proof(&self, sealer: &Sealer) -> StoreResult<Option<Proof>> {
@@ -146,6 +146,15 @@ impl Disk {
         replace(&self.file, &sealed)?;
         self.written = Some(digest_of(&sealed));
         self.prove(sealer, fresh_at)
+    }
+
+    /// What lies there will not be the newest any more: until it is written again, nobody starts from it.
+    pub(super) fn outdate(&mut self) -> StoreResult<()> {
+        self.written = None;
+        match fs::remove_file(&self.proof) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(medium(&self.proof, &error)),
+            _ => Ok(()),
+        }
     }
 
     /// Notes that what lies there was still the newest at a time.

@@ -10,6 +10,7 @@ use etcd_client::{EventType, TxnOp, WatchOptions, WatchResponse, WatchStream};
 use tidegate_core::Timestamp;
 use tokio::sync::watch as channel;
 
+use super::delivered::{Delivered, chunks_of};
 use super::disk::Disk;
 use super::keys::{Keys, end_of};
 use super::link::{Link, Stored, failed};
@@ -35,18 +36,19 @@ const FETCH: (usize, u64) = (64, 8 * 1024 * 1024);
 /// How often a changed snapshot is written to disk, and how often its proof.
 const SAVE: Duration = Duration::from_secs(5);
 
-/// Manifests and head; the platform; ended sessions; the controller's time; and for the controller intents.
+/// Parts, the controller's time, manifests and head, which are delivered together; the platform; ended sessions; and for
+/// the controller intents.
 const CONFIGURATION: usize = 0;
 const PLATFORM: usize = 1;
 const ENDED: usize = 2;
-const CLOCK: usize = 3;
-const INTENTS: usize = 4;
+const INTENTS: usize = 3;
 
 /// What the feed has.
 pub(super) struct Feed {
     shared: Arc<Shared>,
     tracker: Tracker,
     pub(super) mirror: Mirror,
+    delivered: Delivered,
     spans: Vec<(String, Vec<u8>)>,
     /// Told of every new ring, also of one that comes while there is no connection.
     rings: channel::Receiver<u64>,
@@ -62,7 +64,8 @@ impl Feed {
         let tracker = Tracker::new(spans.len());
         let disk = disk.map(|disk| Arc::new(Mutex::new(disk)));
         let (rings, saved) = (shared.rings.subscribe(), Instant::now());
-        Self { shared, tracker, mirror, spans, rings, member: 0, disk, saved, changed: false }
+        let delivered = Delivered::default();
+        Self { shared, tracker, mirror, delivered, spans, rings, member: 0, disk, saved, changed: false }
     }
 
     /// Reads everything for the first time.
@@ -179,10 +182,13 @@ impl Feed {
             tracing::warn!(cluster = identity.cluster, "this is another store, or an older state of it");
         }
         let mut listed = Vec::with_capacity(self.spans.len());
-        for (from, end) in &self.spans {
+        for (span, (from, end)) in self.spans.iter().enumerate() {
+            // Only those parts are read that manifests name.
+            let from = if span == CONFIGURATION { &keys.departments() } else { from };
             listed.push(link.list(from, end.clone(), identity.revision, false).await?);
         }
         self.mirror.restart();
+        self.delivered.clear();
         for stored in listed.iter().take(ENDED).flatten() {
             self.stage(&stored.key, Some(&stored.value), stored.revision);
         }
@@ -235,7 +241,21 @@ impl Feed {
     /// Takes over what changed; `live` when it was delivered as it happened.
     async fn apply(&mut self, link: &Link, events: Vec<Event>, live: bool) -> StoreResult<()> {
         let (mut configuration, mut ended) = (false, Vec::new());
+        let clock = self.shared.keys.clock();
         for Event { key, value, revision } in events {
+            if let Some((digest, number)) = self.shared.keys.chunk(&key) {
+                if let Some(value) = value {
+                    self.delivered.note(digest, number, value);
+                }
+                continue;
+            }
+            if key == clock {
+                // What was written while nobody listened does not say what time it is now.
+                if let Some(value) = value.filter(|_| live) {
+                    self.hear_time(&key, &value);
+                }
+                continue;
+            }
             let within = |span: usize| {
                 self.spans.get(span).is_some_and(|(from, end)| {
                     key.as_bytes() >= from.as_bytes() && key.as_bytes() < end.as_slice()
@@ -249,14 +269,12 @@ impl Feed {
                 if let Some(value) = value {
                     ended.push(Stored { key, value, revision });
                 }
-            } else if within(CLOCK) {
-                // What was written while nobody listened does not say what time it is now.
-                if let Some(value) = value.filter(|_| live) {
-                    self.hear_time(&key, &value);
-                }
             } else if within(INTENTS) && value.is_some() {
                 self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
             }
+        }
+        if !ended.is_empty() {
+            self.outdate_disk().await;
         }
         self.shared.note_ended(&ended);
         if configuration { self.settle(link).await } else { Ok(()) }
@@ -279,16 +297,45 @@ impl Feed {
         if !self.mirror.ready() {
             return Ok(());
         }
-        let blobs = fetch(link, &self.shared, self.mirror.needed()).await?;
+        let blobs = self.parts(link).await?;
+        self.delivered.clear();
         let mut mirror = self.mirror.clone();
         self.mirror = blocking(move || {
             mirror.settle(&blobs);
             mirror
         })
         .await?;
+        self.outdate_disk().await;
         self.shared.show(&self.mirror);
-        self.changed = true;
         Ok(())
+    }
+
+    /// The parts the newest publication needs and we do not have; most came with it.
+    async fn parts(&self, link: &Link) -> StoreResult<Blobs> {
+        let (shared, sealer) = (&self.shared, self.shared.sealer());
+        let mut blobs = Blobs::new();
+        let mut missing = Vec::new();
+        for part in self.mirror.needed() {
+            match self.delivered.part(&shared.keys, &sealer, &part) {
+                Some(bytes) => drop(blobs.insert(part.digest, bytes.into())),
+                None => missing.push(part),
+            }
+        }
+        blobs.extend(fetch(link, shared, missing).await?);
+        Ok(blobs)
+    }
+
+    /// Sees to it that a process which is killed now does not start from what lies on the disk, since something newer
+    /// is about to be in force.
+    async fn outdate_disk(&mut self) {
+        if std::mem::replace(&mut self.changed, true) {
+            return;
+        }
+        let Some(disk) = self.disk.clone() else { return };
+        let outdating = blocking(move || disk.lock().unwrap_or_else(PoisonError::into_inner).outdate());
+        if let Err(error) = outdating.await.and_then(|done| done) {
+            tracing::warn!(%error, "the snapshot on disk is older than what is in force, and stays");
+        }
     }
 
     /// Notes a proof, if what is in force is the newest there is.
@@ -340,13 +387,8 @@ fn spans(keys: &Keys, controller: bool) -> Vec<(String, Vec<u8>)> {
     let platform = keys.platform();
     let ended = keys.kind("ended");
     let intents = keys.kind("intents");
-    let clock = keys.clock();
-    let mut spans = vec![
-        (keys.departments(), live),
-        (platform.clone(), after(&platform)),
-        (ended.clone(), end_of(&ended)),
-        (clock.clone(), after(&clock)),
-    ];
+    let mut spans =
+        vec![(keys.blobs(), live), (platform.clone(), after(&platform)), (ended.clone(), end_of(&ended))];
     if controller {
         spans.push((intents.clone(), end_of(&intents)));
     }
@@ -363,8 +405,7 @@ async fn fetch(link: &Link, shared: &Shared, parts: Vec<Part>) -> StoreResult<Bl
     let mut blobs = Blobs::new();
     let mut chunks = Vec::new();
     for part in &parts {
-        let count = u32::try_from(part.len.div_ceil(bounds::CHUNK as u64)).unwrap_or(u32::MAX);
-        chunks.extend((0..count).map(|number| (*part, number, part.len.min(bounds::CHUNK as u64))));
+        chunks.extend((0..chunks_of(part)).map(|number| (*part, number, part.len.min(bounds::CHUNK as u64))));
     }
     let mut whole: std::collections::BTreeMap<_, Vec<u8>> =
         parts.iter().map(|part| (part.digest, Vec::new())).collect();

@@ -87,6 +87,12 @@ impl Keys {
         unhex(name)
     }
 
+    /// The part a key of [`Keys::blobs`] belongs to, and which of its chunks lies there.
+    pub(super) fn chunk(&self, key: &str) -> Option<(Digest, u32)> {
+        let (name, number) = key.strip_prefix(&self.blobs())?.split_once('/')?;
+        Some((unhex(name)?, number.parse().ok()?))
+    }
+
     /// Everything gateways write.
     pub(super) fn live(&self) -> String {
         format!("{}live/", self.root)
@@ -192,6 +198,8 @@ mod tests {
         assert_eq!(keys.department(&keys.head()), None);
         let digest = [0xab; 32];
         assert_eq!(keys.digest(&keys.blob(&digest, 3)), Some(digest));
+        assert_eq!(keys.chunk(&keys.blob(&digest, 3)), Some((digest, 3)));
+        assert_eq!(keys.chunk(&keys.head()), None);
         let (chunks, another) = (keys.chunks(&digest), keys.blob(&[0xac; 32], 0));
         assert!(keys.blob(&digest, 10).starts_with(&chunks), "a sweep takes all of them");
         assert!(another.as_bytes() >= end_of(&chunks).as_slice(), "and no other");

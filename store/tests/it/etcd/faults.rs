@@ -155,6 +155,22 @@ async fn a_gateway_starts_from_its_disk_when_etcd_is_away() {
     until(&reader, "the newest", |now| people(now) == 4 && now.fresh_at > view.fresh_at).await;
     reader.close().await;
 
+    // One that is killed before it wrote what it had in force does not start from less.
+    let reader = tidegate_store::Etcd::connect(with_disk(&members)).await.expect("a gateway");
+    publish(&pen, publication(&NAMES[..5])).await;
+    until(&reader, "the newest", |now| people(now) == 5).await;
+    drop(reader);
+    members.kill_all();
+    let refused = tidegate_store::Etcd::connect(with_disk(&members)).await.map(drop);
+    assert!(
+        matches!(refused, Err(StoreError::Unavailable(_))),
+        "it is older than what was in force: {refused:?}"
+    );
+
+    assert!(members.start_all());
+    let reader = tidegate_store::Etcd::connect(with_disk(&members)).await.expect("a gateway");
+    until(&reader, "the newest", |now| people(now) == 5).await;
+    reader.close().await;
     std::fs::write(&file, b"garbage").expect("written");
     members.kill_all();
     let refused = tidegate_store::Etcd::connect(with_disk(&members)).await.map(drop);

@@ -8,8 +8,9 @@ const FEW: usize = 4;
 
 /// Does `work` on each of `things`.
 pub(super) fn side_by_side<T: Send>(things: &mut [T], work: impl Fn(&mut T) + Sync) {
-    let cores = available_parallelism().map_or(1, NonZero::get);
-    if cores < 2 || things.len() < FEW {
+    // To ask for the cores is to read files; for a few things nobody does.
+    let cores = if things.len() < FEW { 1 } else { available_parallelism().map_or(1, NonZero::get) };
+    if cores < 2 {
         things.iter_mut().for_each(work);
         return;
     }

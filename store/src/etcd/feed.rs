@@ -321,7 +321,9 @@ impl Feed {
                 None => missing.push(part),
             }
         }
-        blobs.extend(fetch(link, shared, missing).await?);
+        if !missing.is_empty() {
+            blobs.extend(Box::pin(fetch(link, shared, missing)).await?);
+        }
         Ok(blobs)
     }
 

@@ -88,7 +88,7 @@ fn live_facts_have_their_golden_bytes() {
     };
     let bytes = v1::encode_sessions(&[&session]);
     hold("sessions", &bytes);
-    assert_eq!(v1::decode_sessions(&bytes).expect("sessions"), [session.clone()]);
+    assert_eq!(v1::decode_sessions(&bytes).expect("sessions"), std::slice::from_ref(&session));
     let tunnel = TunnelReport {
         client: "Open AnyConnect VPN Agent v9.01-3".into(),
         up: 1 << 20,

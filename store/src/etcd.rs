@@ -560,7 +560,8 @@ impl Store for Etcd {
     }
 
     async fn report(&self, report: Report) -> StoreResult<()> {
-        timely(&self.shared, self.shared.report(report)).await
+        // It is the largest of all calls.
+        Box::pin(timely(&self.shared, self.shared.report(report))).await
     }
 
     async fn reports(&self) -> StoreResult<Vec<Report>> {

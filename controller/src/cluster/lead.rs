@@ -244,6 +244,7 @@ impl Leader {
 
     /// Says when the policies that hold four eyes are not in force.
     async fn admission(&self) {
+        let _zero = Zero(&self.lead.admission_gaps);
         let mut told = None;
         let mut tick = tokio::time::interval(ADMISSION);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -350,6 +351,15 @@ impl Leader {
                 }
             }
         }
+    }
+}
+
+/// What only a leader knows is 0 when it leads no longer.
+struct Zero<'a>(&'a IntGauge);
+
+impl Drop for Zero<'_> {
+    fn drop(&mut self) {
+        self.0.set(0);
     }
 }
 

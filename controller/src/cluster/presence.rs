@@ -83,6 +83,11 @@ impl Presence {
         }
         verdict
     }
+
+    /// The pod that was to be deleted is not: the API server refused, or did not answer.
+    pub fn spared(&mut self) {
+        self.deleted = None;
+    }
 }
 
 /// Whether a gateway is named as pods are: by a UID. Others were given a name by hand and have no pod.
@@ -94,8 +99,9 @@ fn is_pod(gateway: &GatewayId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use tidegate_core::Generation;
+
+    use super::*;
 
     const A: &str = "0b1c7a52-9f3e-4d0e-8f55-6d2f0f7f9a11";
     const B: &str = "0b1c7a52-9f3e-4d0e-8f55-6d2f0f7f9a12";
@@ -162,6 +168,9 @@ mod tests {
         assert_eq!(judge(&[A, B], &[B, C], 62), pod(B), "it is gone");
         assert_eq!(judge(&[A, B, C], &[B, C], 300), None, "nobody is heard");
         assert_eq!(judge(&[A, B], &[B, C], 302), pod(B), "its deletion led to nothing");
+        presence.spared();
+        let again = presence.judge(&reports, &silent(&[A, B]), &pods(&[B, C]), 3_600, NOW.plus(304));
+        assert_eq!(again.cut_off, pod(B), "what failed is tried again at once");
     }
 
     #[test]

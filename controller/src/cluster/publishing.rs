@@ -263,7 +263,10 @@ impl Publishing<'_> {
         }
         if let Some((uid, name)) = &verdict.cut_off {
             tracing::warn!(pod = name, "the gateway is cut off from etcd and its pod is replaced");
-            self.replace(uid, name).await.map_err(|error| error.to_string())?;
+            if let Err(error) = self.replace(uid, name).await {
+                presence.spared();
+                return Err(error.to_string());
+            }
         }
         Ok(())
     }

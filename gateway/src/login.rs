@@ -7,8 +7,8 @@
 //!  new password --> intent --> controller --> own snapshot shows the new version --> session
 //! ```
 //!
-//! What is refused says the same and costs the same whether or not the account exists. [`steps`] and
-//! [`renewal`] are what is done; the rest is how a browser is told.
+//! What is refused says the same and costs the same whether or not the account exists. [`steps`],
+//! [`right`] and [`renewal`] are what is done; the rest is how a browser is told.
 
 pub(crate) mod backoff;
 pub(crate) mod choose;
@@ -16,6 +16,7 @@ pub(crate) mod form;
 pub(crate) mod guard;
 mod renew;
 pub(crate) mod renewal;
+pub(crate) mod right;
 pub(crate) mod room;
 pub(crate) mod steps;
 mod waiting;

@@ -4,9 +4,10 @@ use http::StatusCode;
 use tidegate_core::{Account, Code, Department};
 
 use super::renewal::{
-    ACTIVATION_REFUSED, CHANGED, NotTaken, OLD_WRONG, Occasion, Proof, Saving, code_digest, could_be_code,
-    intent, opened_by, record_activation, record_change, submit,
+    ACTIVATION_REFUSED, CHANGED, NotTaken, OLD_WRONG, Occasion, Saving, intent, record_activation,
+    record_change, submit,
 };
+use super::right::{Proof, code_digest, could_be_code, opened_by};
 use super::steps::{Failures, Hashed, Refused, Typed, find, fits, paused};
 use super::waiting::{Attempt, Pending, Task, Waiting, go_on};
 use super::{choose, refuse, standing_page};

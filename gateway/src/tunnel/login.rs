@@ -28,9 +28,8 @@ use tidegate_core::{Account, Code, Department, Lang};
 use tidegate_store::audit::{Actor, Event};
 
 use crate::cookie;
-use crate::login::renewal::{
-    self, NotTaken, Occasion, Progress, Proof, Saving, code_digest, could_be_code, opened_by,
-};
+use crate::login::renewal::{self, NotTaken, Occasion, Progress, Saving};
+use crate::login::right::{Proof, code_digest, could_be_code, opened_by};
 use crate::login::steps::{self, Hashed, Judged, Refused, fits};
 use crate::pages::outcome::status;
 use crate::portal::{Answer, FormBody, Visit};

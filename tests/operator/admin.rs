@@ -1,7 +1,9 @@
 //! The admin API: who asks is who the API server says, and they may what their rights say.
 
+use std::fs::Permissions;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -64,6 +66,7 @@ pub(crate) fn check(cluster: &Cluster, address: &str) {
     answered("a session that is not there", "DELETE", NOBODY, &platform, 404);
     answered("a path that is not there", "GET", "/v1/other", &platform, 404);
     by_command(address, &auditor);
+    at_the_leader(cluster, address);
 }
 
 /// The same as people ask it, at the end of a tunnel that leads here.
@@ -101,4 +104,32 @@ fn ask(address: &str, method: &str, path: &str, token: &str) -> Result<(u16, Val
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     let body = serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))?;
     Ok((status.ok_or_else(|| head.to_owned())?, body))
+}
+
+/// The leader is found by its lease, and asked with a token made for it. The pods here are processes, so what kubectl
+/// would forward to is told in its place.
+fn at_the_leader(cluster: &Cluster, address: &str) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (asked, kubectl) = (folder.path().join("asked"), folder.path().join("kubectl"));
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" > {}\necho 'Forwarding from {address} -> 9090'\nexec sleep 60\n",
+        asked.display()
+    );
+    std::fs::write(&kubectl, script).expect("a script");
+    std::fs::set_permissions(&kubectl, Permissions::from_mode(0o755)).expect("it can be run");
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::split_paths(&path);
+    let path = std::env::join_paths(std::iter::once(folder.path().to_owned()).chain(path)).expect("a PATH");
+    let mut command = Command::new(programs::own("tidegate").unwrap_or_else(|error| panic!("{error}")));
+    command
+        .args(["sessions", "--department", "sbj", "-o", "json", "--service-account", "dept-sbj/auditor"])
+        .env("KUBECONFIG", cluster.files().join("admin.kubeconfig"))
+        .env("PATH", path);
+    let said = programs::run(&mut command).unwrap_or_else(|error| panic!("{error}"));
+    assert!(said.contains("\"sessions\":[]"), "{said}");
+    let asked = std::fs::read_to_string(asked).expect("kubectl was asked");
+    assert!(
+        asked.starts_with("port-forward pod/first :9090") && asked.contains("tidegate-system"),
+        "{asked}"
+    );
 }

@@ -85,7 +85,12 @@ impl Connected {
 
     /// Waits until the client has ended by itself: its last words.
     pub(crate) fn ended(&mut self) -> String {
-        let ended = wait::until("the end of the client", SOON, || match self.process.still_runs() {
+        self.ended_within(SOON)
+    }
+
+    /// The same for an end that takes its time.
+    pub(crate) fn ended_within(&mut self, deadline: Duration) -> String {
+        let ended = wait::until("the end of the client", deadline, || match self.process.still_runs() {
             Ok(()) => Err(self.process.log_tail()),
             Err(_) => Ok(self.said()),
         });

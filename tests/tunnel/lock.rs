@@ -163,3 +163,20 @@ fn nothing_leaves_for_the_internet_over_reconnects_crashes_and_other_addresses()
     assert_eq!(leaked(), before, "packets on the uplink for the Internet host: {}", client.said());
     drop(tries);
 }
+
+/// What the documentation says of clients that are killed: nobody cleans up behind them.
+#[test]
+fn a_client_that_is_killed_leaves_ipv4_closed_and_ipv6_open() {
+    if !inside_or_skip("lock::a_client_that_is_killed_leaves_ipv4_closed_and_ipv6_open") {
+        return;
+    }
+    let (served, _web) = begin();
+    let login = log_in(&served);
+    let mut client = Connected::start(&served, &login, &[]);
+    client.wait();
+    assert_eq!(reaches_internet(), [false, false], "{}", client.said());
+    client.signal("-KILL");
+    client.ended();
+    assert_eq!(reaches_internet(), [false, true]);
+    assert!(!reaches(&format!("http://{SYSTEM}/")));
+}

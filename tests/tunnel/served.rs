@@ -135,14 +135,19 @@ impl Served {
 
     /// Suspends an account, and waits until that is in force.
     pub(crate) fn suspend(&self, name: &str) {
-        let file = self.folder.path().join("manifests/people.yaml");
-        let text = fs::read_to_string(&file).expect("the people");
-        let (before, own) = text.split_once(&format!("  name: {name}\n")).expect("somebody of the example");
-        let own = own.replacen("state: Active", "state: Suspended", 1);
+        self.edit("people.yaml", &format!("  name: {name}\n"), "state: Active", "state: Suspended");
+    }
+
+    /// Changes the first `from` behind `mark` in a manifest, and waits until that is in force.
+    pub(crate) fn edit(&self, file: &str, mark: &str, from: &str, to: &str) {
+        let file = self.folder.path().join("manifests").join(file);
+        let text = fs::read_to_string(&file).expect("a manifest");
+        let (before, own) = text.split_once(mark).expect("what is to be changed");
+        assert!(own.contains(from), "no {from:?} behind {mark:?}");
         let published = self.published();
-        fs::write(&file, format!("{before}  name: {name}\n{own}")).expect("it is written");
+        fs::write(&file, format!("{before}{mark}{}", own.replacen(from, to, 1))).expect("it is written");
         let later = || if self.published() > published { Ok(()) } else { Err(self.gateway.log_tail()) };
-        wait::until("the suspension in force", SOON, later).unwrap_or_else(|error| panic!("{error}"));
+        wait::until("the change in force", SOON, later).unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// The audit trail as far as it is written.

@@ -190,3 +190,17 @@ fn rows_26_and_28_an_older_tls_and_the_newest_login_wins() {
     client.wait();
     answers(&client);
 }
+
+#[test]
+fn row_27_a_session_that_is_idle_is_ended_by_the_gateway() {
+    if !inside_or_skip("session::row_27_a_session_that_is_idle_is_ended_by_the_gateway") {
+        return;
+    }
+    let (served, _web) = begin();
+    served.edit("departments.yaml", "  code: sbj\n", "idleMinutes: 30", "idleMinutes: 1");
+    let mut client = Connected::start(&served, &log_in(&served), &[]);
+    client.wait();
+    answers(&client);
+    let said = client.ended_within(3 * SOON);
+    assert!(said.contains("TG-2003"), "{said}");
+}

@@ -3,6 +3,7 @@
 //! ```text
 //!  listener -- TLS -- http -- route --+--> portal   (login, pages)
 //!  (one per shard)                    +--> entry -- decide -- proxy -- upstream
+//!            \-- "CONNECT " --> tunnel -- packets, flows -- decide -- dial
 //!                                                      |        |
 //!                                              recorder, live flows (cut when the answer changes)
 //!  control thread: store --> View --> shards; calls of shards --> store; acks, session reports

@@ -98,6 +98,7 @@ impl Shard {
             tracing::error!("a shard's listener has failed");
         }
         drain::finish(&ctx, &connections).await;
+        ctx.tunnels.finish();
         taking_over.abort();
         ticking.abort();
         applying.abort();

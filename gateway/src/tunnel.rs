@@ -36,6 +36,7 @@ mod connect;
 mod cstp;
 mod dns;
 mod flow;
+pub(crate) mod fuzzing;
 mod grant;
 mod home;
 mod ip;
@@ -70,6 +71,8 @@ pub(crate) struct Tunnels {
     sessions: RefCell<HashMap<SessionId, Rc<Session>>>,
     names: RefCell<Option<(Arc<Snapshot>, Rc<TunnelNames>)>>,
     scratch: RefCell<Vec<u8>>,
+    /// Flows of all sessions.
+    flows: Cell<usize>,
     /// Which shard this is.
     shard: Cell<usize>,
 }
@@ -101,6 +104,11 @@ impl Tunnels {
         for session in left.iter().take(left.len().div_ceil(steps.max(1))) {
             session.close();
         }
+    }
+
+    /// Ends all flows, so that their ends are recorded.
+    pub(crate) fn finish(&self) {
+        self.all().iter().for_each(|session| session.drop_flows());
     }
 
     fn all(&self) -> Vec<Rc<Session>> {

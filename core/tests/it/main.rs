@@ -3,6 +3,7 @@
 mod account;
 mod decide;
 mod id;
+mod names;
 mod net;
 mod session;
 mod time;

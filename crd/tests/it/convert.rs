@@ -134,6 +134,30 @@ fn a_system() {
 }
 
 #[test]
+fn a_network_resource() {
+    let network = |network: Value| {
+        let mut object = with(Kind::Resource, "/network", network);
+        object["spec"].as_object_mut().unwrap().remove("web");
+        object
+    };
+    let object =
+        network(json!({"hosts": ["Files.example.org", "::ffff:10.20.3.5"], "ports": [22, "8000-8100"]}));
+    let Form::Resource(resource) = accept(Kind::Resource, &object).unwrap() else { panic!() };
+    let own = resource.network().expect("a network resource");
+    assert_eq!(own.hosts, ["files.example.org".into(), "10.20.3.5".into()]);
+    assert!(own.has_port(22) && own.has_port(8_000) && own.has_port(8_100) && !own.has_port(23));
+    assert_eq!(resource.upstream(), ("files.example.org", 22));
+    for (hosts, ports, path, code) in [
+        (json!(["127.0.0.1"]), json!([22]), "spec.network.hosts[0]", Code::AddressForbidden),
+        (json!(["a.example", "10.20.1.300"]), json!([22]), "spec.network.hosts[1]", Code::SchemaViolation),
+        (json!(["a.example"]), json!(["90-80"]), "spec.network.ports[0]", Code::SchemaViolation),
+        (json!(["a.example"]), json!([22, 0]), "spec.network.ports[1]", Code::SchemaViolation),
+    ] {
+        refused(Kind::Resource, &network(json!({"hosts": hosts, "ports": ports})), path, code);
+    }
+}
+
+#[test]
 fn a_systems_certificate() {
     let tls = |tls: Value| with(Kind::Resource, "/web", json!({"url": "https://a", "tls": tls}));
     let known = tls(

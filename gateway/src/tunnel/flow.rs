@@ -72,6 +72,8 @@ pub(super) enum End {
 pub(super) struct Tcp {
     /// The client's first segment, until the system has answered.
     pub(super) syn: RefCell<Vec<u8>>,
+    /// The number of that segment.
+    pub(super) first: u32,
     pub(super) stack: RefCell<Option<Stack>>,
     pub(super) upstream: RefCell<Option<Rc<TcpStream>>>,
     /// Bytes of its buffers, each direction.

@@ -56,7 +56,8 @@ fn judge(
     let ended = view.ended.get(&ticket.session).copied();
     let stale = now.since(view.fresh_at) >= ctx.end_sessions_s();
     match check(ticket, session.seen(now), ended, snapshot, now) {
-        Check::Live { .. } if stale => return end(ctx, session, &opened, EndReason::GatewayStale),
+        // Here nothing can be withdrawn any more. Another gateway may know better: the client is sent on, not away.
+        Check::Live { .. } if stale => return session.cut_off(),
         Check::Ended(reason) => return end(ctx, session, &opened, reason),
         Check::Live { account, department, .. } => {
             if !Arc::ptr_eq(&account, &opened.account) || !Arc::ptr_eq(&department, &opened.department) {

@@ -6,6 +6,12 @@ use std::time::Duration;
 pub(crate) const FLOWS_MAX: usize = 1_024;
 /// Connections that may be begun each second, and at once after a pause.
 pub(crate) const DIALS_PER_S: u32 = 64;
+/// Flows that are decided about each second; more are refused unheard.
+pub(crate) const DECISIONS_PER_S: u32 = 1_024;
+/// Names that are asked for each second; more are not answered.
+pub(crate) const NAMES_PER_S: u32 = 256;
+/// Flows of all sessions of one shard.
+pub(crate) const FLOWS_PER_SHARD: usize = 16_384;
 /// Bytes of buffers of all TCP flows together.
 pub(crate) const BUFFERS_MAX: usize = 4 * 1024 * 1024;
 /// Longest a client's first segment is held until the system answers.
@@ -24,7 +30,7 @@ pub(crate) const REFUSALS_MAX: usize = 64;
 /// Smallest share of a connection, both directions together.
 const SHARE_MIN: usize = 2 * 1024;
 /// Largest share.
-const SHARE_MAX: usize = 512 * 1024;
+const SHARE_MAX: usize = 1024 * 1024;
 
 /// The buffers of a session's connections: whoever comes early gets much, and there is always some left.
 #[derive(Debug, Default)]
@@ -38,7 +44,7 @@ impl Buffers {
         let left = BUFFERS_MAX.saturating_sub(self.used);
         // The first few get all they can use, some fifty enough; the rest is for very many with very little.
         let share = match left {
-            left if left > BUFFERS_MAX / 2 => left / 8,
+            left if left > BUFFERS_MAX / 2 => left / 4,
             left if left > BUFFERS_MAX / 8 => left / 32,
             _ => SHARE_MIN,
         };
@@ -57,25 +63,26 @@ impl Buffers {
     }
 }
 
-/// How many connections may be begun now.
+/// How often something may be done: so many times each second, and as many at once after a pause.
 #[derive(Debug)]
-pub(crate) struct Dials {
+pub(crate) struct Rate {
+    per_s: u32,
     left: u32,
     at: Duration,
 }
 
-impl Dials {
-    pub(crate) fn new() -> Self {
-        Self { left: DIALS_PER_S, at: Duration::ZERO }
+impl Rate {
+    pub(crate) fn new(per_s: u32) -> Self {
+        Self { per_s, left: per_s, at: Duration::ZERO }
     }
 
-    /// Takes one, if there is one at `now`.
+    /// Whether it may be done once more at `now`.
     pub(crate) fn take(&mut self, now: Duration) -> bool {
         let passed = now.saturating_sub(self.at);
-        let earned =
-            u32::try_from(passed.as_millis() * u128::from(DIALS_PER_S) / 1_000).unwrap_or(DIALS_PER_S);
+        let earned = passed.as_millis() * u128::from(self.per_s) / 1_000;
+        let earned = u32::try_from(earned).unwrap_or(self.per_s);
         if earned > 0 {
-            self.left = self.left.saturating_add(earned).min(DIALS_PER_S);
+            self.left = self.left.saturating_add(earned).min(self.per_s);
             self.at = now;
         }
         let allowed = self.left > 0;
@@ -94,16 +101,16 @@ mod tests {
         let shares: Vec<usize> = (0..FLOWS_MAX).map_while(|_| buffers.take()).collect();
         assert!(shares.iter().sum::<usize>() * 2 <= BUFFERS_MAX);
         assert!(shares.windows(2).all(|pair| pair[0] >= pair[1]));
-        assert_eq!(shares[0], 256 * 1024);
+        assert_eq!(shares[0], 512 * 1024);
         assert!(shares.len() > 256, "{}", shares.len());
         assert!(shares[40] >= 4 * 1024, "{}", shares[40]);
         shares.iter().for_each(|share| buffers.give_back(*share));
-        assert_eq!(buffers.take(), Some(256 * 1024));
+        assert_eq!(buffers.take(), Some(512 * 1024));
     }
 
     #[test]
     fn dials_come_back_with_time() {
-        let mut dials = Dials::new();
+        let mut dials = Rate::new(DIALS_PER_S);
         let at = |milliseconds| Duration::from_millis(milliseconds);
         assert_eq!((0..200).filter(|_| dials.take(at(1))).count(), 64);
         assert!(!dials.take(at(10)));

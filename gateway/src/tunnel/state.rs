@@ -24,7 +24,7 @@ use super::address::Inner;
 use super::connect::{DPD_S, Request};
 use super::cstp::{self, Leave, Parsed};
 use super::flow::{Flow, Key};
-use super::limits::{Buffers, Dials};
+use super::limits::{Buffers, DECISIONS_PER_S, DIALS_PER_S, NAMES_PER_S, Rate};
 use super::out::Out;
 use super::record::{Broken, Content, Opener, RECORD_MAX, Sealer};
 use super::socket;
@@ -89,7 +89,9 @@ pub(super) struct Session {
     lost: Cell<i64>,
     noted: Cell<i64>,
     buffers: RefCell<Buffers>,
-    dials: RefCell<Dials>,
+    dials: RefCell<Rate>,
+    decisions: RefCell<Rate>,
+    names: RefCell<Rate>,
     refusals: RefCell<refusals::Refusals>,
 }
 
@@ -150,7 +152,9 @@ impl Session {
                 lost: Cell::new(age),
                 noted: Cell::new(age),
                 buffers: RefCell::default(),
-                dials: RefCell::new(Dials::new()),
+                dials: RefCell::new(Rate::new(DIALS_PER_S)),
+                decisions: RefCell::new(Rate::new(DECISIONS_PER_S)),
+                names: RefCell::new(Rate::new(NAMES_PER_S)),
                 refusals: RefCell::default(),
             });
             ctx.tunnels.sessions.borrow_mut().insert(id, Rc::clone(&new));
@@ -209,7 +213,7 @@ impl Session {
         let mut wire = Receiving { opener, rest: Vec::new(), carry: Vec::new() };
         let mut timers = Instant::now() + TIMERS;
         let ending = loop {
-            match self.turn(stream, &mut wire, turn) {
+            match self.step(stream, &mut wire, turn) {
                 Ok(()) => {}
                 Err(ending) => break ending,
             }
@@ -242,8 +246,8 @@ impl Session {
         ending
     }
 
-    /// One turn: what came in, what goes out.
-    fn turn(self: &Rc<Self>, stream: &TcpStream, wire: &mut Receiving, turn: u64) -> Result<(), Ending> {
+    /// What came in, and what goes out.
+    fn step(self: &Rc<Self>, stream: &TcpStream, wire: &mut Receiving, turn: u64) -> Result<(), Ending> {
         if self.turn.get() != turn || self.closing.get() {
             return Err(Ending::Lost);
         }
@@ -410,6 +414,12 @@ impl Session {
     pub(super) fn close(&self) {
         self.closing.set(true);
         self.wake.notify_one();
+    }
+
+    /// Ends what goes through here, and leaves the session to other gateways.
+    pub(super) fn cut_off(&self) {
+        self.drop_flows();
+        self.close();
     }
 
     /// The session is over.

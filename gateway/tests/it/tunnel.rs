@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
 
 use crate::systems::change_department;
-use crate::world::World;
+use crate::world::{World, until};
 
 /// The name of the system in the tunnel.
 const NAME: &str = "files.example";
@@ -62,6 +62,14 @@ async fn publish(world: &World, port: u16, resolver: SocketAddr) {
         resource.endpoint =
             Endpoint::Network(Network { hosts, ports: vec![PortRange { from: port, to: port }] });
         own.resources.insert(name, Arc::new(resource));
+    })
+    .await;
+    // Every shard has it in force before anybody asks.
+    let wanted = world.store.subscribe().borrow().snapshot.as_ref().expect("a snapshot").generation.sequence;
+    until(async || {
+        let text = world.probe("/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix("tidegate_snapshot_sequence "));
+        line.and_then(|value| value.parse::<u64>().ok()).filter(|applied| *applied >= wanted)
     })
     .await;
 }

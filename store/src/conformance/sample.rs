@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use tidegate_core::policy::Effect;
+use tidegate_core::policy::{Effect, PortRange};
 use tidegate_core::{
     Account, AccountState, Approval, Contact, Credential, Department, Endpoint, Generation, Hotline,
-    Localized, LoginRules, Person, Platform, PolicyModule, PolicyState, Resource, Review, RuleName,
+    Localized, LoginRules, Network, Person, Platform, PolicyModule, PolicyState, Resource, Review, RuleName,
     SessionRules, Source, Timestamp, UpstreamScheme, UpstreamTls, Web, Zone,
 };
 
@@ -210,6 +210,27 @@ impl Dice {
         }
     }
 
+    fn endpoint(&mut self) -> Endpoint {
+        if self.below(3) == 0 {
+            let hosts = (0..=self.below(3)).map(|_| self.text()).collect();
+            let mut ends = || u16::try_from(self.below(65_536)).unwrap_or(0);
+            let (one, other) = (ends(), ends());
+            let ports = vec![PortRange { from: one.min(other), to: one.max(other) }];
+            return Endpoint::Network(Network { hosts, ports });
+        }
+        Endpoint::Web(Web {
+            scheme: self.maybe(|_| UpstreamScheme::Http).unwrap_or(UpstreamScheme::Https),
+            host: self.text(),
+            port: self.below(65_536).try_into().unwrap_or(0),
+            start_path: format!("/{}", self.text()).into(),
+            tls: UpstreamTls {
+                ca_pem: self.maybe(Self::text),
+                pin: self.maybe(Self::digest),
+                server_name: self.maybe(Self::text),
+            },
+        })
+    }
+
     /// Any department, with at most `people` accounts.
     pub fn department(&mut self, people: u64) -> Department {
         let mut made = department("sbj", &[]);
@@ -229,17 +250,7 @@ impl Dice {
                 contact: Contact { office: self.localized(), phone: self.text(), hours: self.localized() },
                 labels: self.pairs(),
                 visible: self.below(2) == 0,
-                endpoint: Endpoint::Web(Web {
-                    scheme: self.maybe(|_| UpstreamScheme::Http).unwrap_or(UpstreamScheme::Https),
-                    host: self.text(),
-                    port: self.below(65_536).try_into().unwrap_or(0),
-                    start_path: format!("/{}", self.text()).into(),
-                    tls: UpstreamTls {
-                        ca_pem: self.maybe(Self::text),
-                        pin: self.maybe(Self::digest),
-                        server_name: self.maybe(Self::text),
-                    },
-                }),
+                endpoint: self.endpoint(),
             };
             made.resources.insert(resource.name.clone(), Arc::new(resource));
         }

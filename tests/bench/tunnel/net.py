@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
+import sys
 import time
 
 CLIENT, GATEWAY, SERVER = "10.91.0.2", "10.91.0.1", "10.20.9.10"
@@ -25,11 +27,15 @@ def ip(*words):
     subprocess.run(["ip", *words], check=True)
 
 
-class Net:
-    """The namespaces, until the block is left."""
+HERE = pathlib.Path(__file__).resolve().parent
 
-    def __init__(self, folder):
-        self.names = {role: f"tg-{os.getpid()}-{role}" for role in ("client", "gateway", "server")}
+
+class Net:
+    """The namespaces, until the block is left; with a long line between client and gateway if `line` says how long."""
+
+    def __init__(self, folder, line=None):
+        self.names = {role: f"tg-{os.getpid()}-{role}" for role in ("client", "path", "gateway", "server")}
+        self.line = line
         self.script = folder / "script"
         self.script.write_text(SCRIPT)
         self.script.chmod(0o755)
@@ -39,7 +45,15 @@ class Net:
         for name in self.names.values():
             ip("netns", "add", name)
             ip("-n", name, "link", "set", "lo", "up")
-        self._link("client", CLIENT, "gateway", GATEWAY)
+        if self.line:
+            self._link("client", CLIENT, "path", None)
+            self._link("path", None, "gateway", GATEWAY)
+            # Frames as long as the line takes them: segments are cut at the ends, not on the way.
+            for role, device in (("client", "to-path"), ("path", "to-client"), ("path", "to-gateway"), ("gateway", "to-path")):
+                self.run(role, "ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off", stdout=subprocess.DEVNULL)
+            self.start("path", sys.executable, HERE / "relay.py", "to-client", "to-gateway", *self.line)
+        else:
+            self._link("client", CLIENT, "gateway", GATEWAY)
         self._link("gateway", "10.20.9.1", "server", SERVER)
         ip("-n", self.names["server"], "route", "add", "default", "via", "10.20.9.1")
         for setting in ("net.ipv4.ip_forward=1", "net.ipv4.ping_group_range=0 2147483647"):
@@ -56,7 +70,8 @@ class Net:
         a, b = f"to-{other}", f"to-{one}"
         ip("link", "add", a, "netns", self.names[one], "type", "veth", "peer", "name", b, "netns", self.names[other])
         for role, device, address in ((one, a, one_address), (other, b, other_address)):
-            ip("-n", self.names[role], "addr", "add", f"{address}/24", "dev", device)
+            if address:
+                ip("-n", self.names[role], "addr", "add", f"{address}/24", "dev", device)
             ip("-n", self.names[role], "link", "set", device, "up")
 
     def command(self, role, *words):

@@ -12,8 +12,8 @@ use super::super::cstp;
 use super::super::dns;
 use super::super::flow::{self, Datagrams, End, Flow, Key, Kind, Tcp};
 use super::super::grant::{self, Refused};
-use super::super::ip::{self, Bad, Packet, Transport, Why};
-use super::super::limits::FLOWS_MAX;
+use super::super::ip::{self, Bad, Packet, Segment, Transport, Why};
+use super::super::limits::{FLOWS_MAX, FLOWS_PER_SHARD};
 use super::Session;
 
 /// The port of name servers.
@@ -48,6 +48,11 @@ impl Session {
                 let key = key(Kind::Tcp, segment.source, segment.target);
                 let known = self.flows.borrow().get(&key).map(Rc::clone);
                 match known {
+                    Some(flow) if is_new(&flow, segment) => {
+                        // The computer has forgotten the one before, and uses its port again.
+                        self.close_flow(&flow, None);
+                        self.open(key, &packet);
+                    }
                     Some(flow) => self.known_segment(&flow, &packet, segment.rst),
                     None if segment.syn && !segment.ack && !segment.rst => self.open(key, &packet),
                     None => self.refuse(&packet, Why::Prohibited),
@@ -84,6 +89,9 @@ impl Session {
         match packet.transport {
             Transport::Echo { .. } => self.echo(packet),
             Transport::Udp { source, target: DNS, payload } => {
+                if !self.names.borrow_mut().take(self.now()) {
+                    return self.dropped("names");
+                }
                 let opened = Rc::clone(&self.opened.borrow());
                 let answer = dns::answer(payload, |name| grant::find(&self.ctx, &opened, name));
                 match answer {
@@ -153,6 +161,11 @@ impl Session {
     /// Decides about a new flow, and dials if it may be.
     fn open(self: &Rc<Self>, key: Key, packet: &Packet<'_>) {
         let now = self.ctx.now();
+        let too_many = |resource| Refused { code: Code::TooManyConnections, resource, denial: None };
+        if !self.decisions.borrow_mut().take(self.now()) {
+            self.refused(too_many(None), now);
+            return self.refuse(packet, Why::Prohibited);
+        }
         let granted = if key.protocol == Kind::Tcp && grant::is_own(&self.ctx, key.target, key.port) {
             Ok(None)
         } else {
@@ -167,10 +180,10 @@ impl Session {
                 return self.refuse(packet, Why::Prohibited);
             }
         };
-        let full = self.flows.borrow().len() >= FLOWS_MAX || !self.dials.borrow_mut().take(self.now());
-        if full {
-            let resource = grant.map(|grant| grant.resource);
-            self.refused(Refused { code: Code::TooManyConnections, resource, denial: None }, now);
+        let all = self.ctx.tunnels.flows.get();
+        let full = self.flows.borrow().len() >= FLOWS_MAX || all >= FLOWS_PER_SHARD;
+        if full || !self.dials.borrow_mut().take(self.now()) {
+            self.refused(too_many(grant.map(|grant| grant.resource)), now);
             return self.refuse(packet, Why::Prohibited);
         }
         let due = grant.as_ref().map_or(Timestamp::NEVER, |grant| grant.permit.valid_until());
@@ -178,7 +191,14 @@ impl Session {
             self.allowed(grant, now);
         }
         let end = match key.protocol {
-            Kind::Tcp => End::Tcp(Tcp { syn: RefCell::new(packet.bytes.to_vec()), ..Tcp::default() }),
+            Kind::Tcp => End::Tcp(Tcp {
+                syn: RefCell::new(packet.bytes.to_vec()),
+                first: match packet.transport {
+                    Transport::Tcp(segment) => segment.sequence,
+                    _ => 0,
+                },
+                ..Tcp::default()
+            }),
             _ => {
                 let datagrams = Datagrams::default();
                 datagrams.keep(packet.bytes);
@@ -199,6 +219,7 @@ impl Session {
             end,
         });
         self.ctx.shared().metrics.tunnel_flows.inc();
+        self.ctx.tunnels.flows.set(all + 1);
         self.flows.borrow_mut().insert(key, Rc::clone(&flow));
         tokio::task::spawn_local(flow::run(Rc::clone(self), flow));
     }
@@ -259,6 +280,12 @@ impl Session {
         self.close_flow(flow, Some(code));
         self.wake.notify_one();
     }
+}
+
+/// Whether a segment opens another connection than the one there is.
+fn is_new(flow: &Flow, segment: Segment) -> bool {
+    let opens = segment.syn && !segment.ack && !segment.rst;
+    opens && flow.tcp().is_some_and(|tcp| tcp.first != segment.sequence)
 }
 
 /// Sends a client's datagram or ping on.

@@ -124,6 +124,7 @@ impl Session {
         self.moved.set((up + flow.up.get(), down + flow.down.get()));
         self.flows.borrow_mut().remove(&flow.key);
         self.ctx.shared().metrics.tunnel_flows.dec();
+        self.ctx.tunnels.flows.set(self.ctx.tunnels.flows.get().saturating_sub(1));
         self.ctx.shared().metrics.tunnel_moved(flow.up.get(), flow.down.get());
     }
 
@@ -151,7 +152,7 @@ impl Session {
     }
 
     /// Ends all flows.
-    pub(super) fn drop_flows(&self) {
+    pub(in super::super) fn drop_flows(&self) {
         let all: Vec<_> = self.flows.borrow().values().map(Rc::clone).collect();
         for flow in all {
             self.close_flow(&flow, None);

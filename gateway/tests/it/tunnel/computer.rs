@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use smoltcp::iface::{Config, Interface, SocketHandle, SocketSet};
@@ -14,6 +15,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::world::{PORTAL, SOON, World};
+
+/// How many there were.
+static COMPUTERS: AtomicU64 = AtomicU64::new(1);
 
 /// Silence after which nothing more is expected.
 pub(super) const QUIET: Duration = Duration::from_millis(200);
@@ -135,8 +139,10 @@ impl Computer {
             .expect("an address");
         let mtu = field("X-CSTP-MTU").parse().expect("a number");
         let mut link = Link { mtu, ..Link::default() };
-        let mut interface =
-            Interface::new(Config::new(HardwareAddress::Ip), &mut link, smoltcp::time::Instant::ZERO);
+        let mut config = Config::new(HardwareAddress::Ip);
+        // No two computers count from the same number.
+        config.random_seed = COMPUTERS.fetch_add(1, Ordering::Relaxed);
+        let mut interface = Interface::new(config, &mut link, smoltcp::time::Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
             addresses.push(IpCidr::new(four.into(), 32)).expect("room");
             addresses.push(IpCidr::new(six.into(), 128)).expect("room");

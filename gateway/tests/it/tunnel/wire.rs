@@ -134,6 +134,27 @@ async fn a_client_that_reads_nothing_holds_nobody_up() {
 }
 
 #[tokio::test]
+async fn who_comes_and_vanishes_leaves_nothing_behind() {
+    let world = World::start().await;
+    let echo = Echo::start(&world).await;
+    let value = sealed(&world, &ticket(&world, "wangfang", 1));
+    for _ in 0..200 {
+        let mut computer = Computer::connect(&world, &value).await.expect("it connects");
+        computer.open(place(echo.port));
+        computer.turn(Duration::ZERO).await;
+    }
+    until(async || (metric(&world, "tidegate_connections").await == 0).then_some(())).await;
+    let mut computer = Computer::connect(&world, &value).await.expect("it connects");
+    // It may have to wait for its turn to dial.
+    let handle = loop {
+        if let Some(handle) = computer.connect_to(place(echo.port)).await {
+            break handle;
+        }
+    };
+    assert_eq!(computer.exchange(handle, b"hello").await, b"hello");
+}
+
+#[tokio::test]
 async fn heads_that_are_none_are_refused() {
     let world = World::start().await;
     for (head, answer) in [

@@ -170,10 +170,14 @@ impl Slips {
     fn next(&mut self) -> Vec<(AccountId, Option<Slip>)> {
         let tried = self.tried.take();
         let from = tried.as_ref().map_or(Unbounded, |tried| Included(&tried.department));
-        let waiting = self.departments.range::<DepartmentCode, _>((from, Unbounded)).flat_map(|(department, sheet)| {
-            let id = move |name: &AccountName| AccountId { department: department.clone(), name: name.clone() };
-            sheet.waiting.iter().map(move |(name, slip)| (id(name), slip))
-        });
+        let waiting =
+            self.departments.range::<DepartmentCode, _>((from, Unbounded)).flat_map(|(department, sheet)| {
+                let id = move |name: &AccountName| AccountId {
+                    department: department.clone(),
+                    name: name.clone(),
+                };
+                sheet.waiting.iter().map(move |(name, slip)| (id(name), slip))
+            });
         let untried = |id: &AccountId| tried.as_ref().is_none_or(|tried| id > tried);
         let next = waiting.filter(|(id, _)| untried(id)).take(AT_ONCE_MAX);
         let next: Vec<_> = next.map(|(id, slip)| (id, slip.clone())).collect();

@@ -20,9 +20,7 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_core::{
-    AccountId, Department, DepartmentCode, Localized, Platform, Timestamp, Uid, Zone,
-};
+use tidegate_core::{AccountId, Department, DepartmentCode, Localized, Platform, Timestamp, Uid, Zone};
 use tidegate_store::Publication;
 
 use crate::credentials::{Effect, Vault};
@@ -283,7 +281,8 @@ impl Builder {
         for (name, kept) in works {
             self.last_good.replace(&name, kept.forms());
             if name == *PLATFORM {
-                self.platform = Some(Arc::new(department::platform(kept.parts(), kept.ruling(), &self.settings)));
+                self.platform =
+                    Some(Arc::new(department::platform(kept.parts(), kept.ruling(), &self.settings)));
             }
             self.tenants.insert(name, kept);
         }

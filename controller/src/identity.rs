@@ -64,7 +64,7 @@ struct Entry {
     uid: Uid,
     generation: i64,
     /// SHA-256 of the newest readable spec, where nobody else counts generations.
-    spec: Option<Digest>,
+    spec: Option<Box<Digest>>,
     /// Seconds since 1970 at which it was missed.
     vanished: Option<i64>,
     /// The fields later specs are held against, as the newest valid spec had them: JSON.
@@ -81,6 +81,7 @@ struct Entry {
 struct Stored {
     uid: String,
     generation: i64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     spec: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     vanished: Option<i64>,
@@ -349,9 +350,8 @@ impl Register {
     /// All entries of a kind as one document.
     fn list(&self, kind: ObjectKind) -> Document {
         let entries = self.tenants.values().flatten().filter(|(key, _)| key.kind == kind);
-        let entries: BTreeMap<String, Stored> = entries
-            .map(|(key, entry)| (format!("{}/{}", key.namespace, key.name), entry.stored()))
-            .collect();
+        let entries: BTreeMap<String, Stored> =
+            entries.map(|(key, entry)| (format!("{}/{}", key.namespace, key.name), entry.stored())).collect();
         (path(kind), Some(written(serde_json::to_vec_pretty(&entries))))
     }
 
@@ -379,7 +379,7 @@ impl Entry {
     fn restored(uid: Uid, stored: &Stored) -> Self {
         let mut entry = Self::new(uid);
         entry.generation = stored.generation;
-        entry.spec = parse_hex(&stored.spec);
+        entry.spec = parse_hex(&stored.spec).map(Box::new);
         entry.vanished = stored.vanished;
         entry.hold(&stored.held);
         entry.approval = stored.approval.as_ref().map(|(value, since)| (value.to_string().into(), *since));
@@ -393,7 +393,7 @@ impl Entry {
         Stored {
             uid: self.uid.to_string(),
             generation: self.generation,
-            spec: self.spec.map(|digest| hex(&digest)).unwrap_or_default(),
+            spec: self.spec.as_deref().map(|digest| hex(digest)).unwrap_or_default(),
             vanished: self.vanished,
             held: held.and_then(|held| held.as_object().cloned()).unwrap_or_default(),
             approval: self.approval.as_ref().map(|(text, since)| (value(text), *since)),
@@ -407,12 +407,12 @@ impl Entry {
 
     /// Takes note of a spec's digest, and whether that is a new generation.
     fn count(&mut self, digest: Digest) -> bool {
-        if self.spec == Some(digest) {
+        if self.spec.as_deref() == Some(&digest) {
             return false;
         }
         // The first readable form of an object that was unreadable so far is its first generation.
         self.generation += i64::from(self.spec.is_some());
-        self.spec = Some(digest);
+        self.spec = Some(Box::new(digest));
         true
     }
 
@@ -499,12 +499,8 @@ mod tests {
     }
 
     fn round(register: &mut Register, seen: &[(&ObjectKey, Option<Value>)], now: Timestamp) -> Round {
-        let sightings = seen.iter().map(|(key, spec)| Sighting {
-            key,
-            spec: spec.as_ref(),
-            valid: true,
-            identity: None,
-        });
+        let sightings =
+            seen.iter().map(|(key, spec)| Sighting { key, spec: spec.as_ref(), valid: true, identity: None });
         let there = |key: &ObjectKey| seen.iter().any(|(seen, _)| *seen == key);
         let tenant = seen.first().map_or(key("li").namespace, |(key, _)| Arc::clone(key.tenant()));
         register.observe(&tenant, there, sightings, now).unwrap()

@@ -25,7 +25,7 @@ pub struct Person {
     /// The account as gateways are told, once [`People::tell`] has been called.
     pub account: Arc<Account>,
     /// Why the object is not accepted, if it is not; the account is denied then.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Box<Refusal>>,
     session_generation: i64,
     reissue: u64,
     /// The version of the credential that is part of the account.
@@ -192,7 +192,7 @@ fn person(
     let denied = |refusal: Refusal| Person {
         key: key.clone(),
         account: Arc::new(unusable(item, name.clone(), state)),
-        refusal: Some(refusal),
+        refusal: Some(Box::new(refusal)),
         session_generation: 0,
         reissue: 0,
         told: None,
@@ -225,7 +225,7 @@ fn person(
     let person = Person {
         key: key.clone(),
         account: Arc::new(account),
-        refusal,
+        refusal: refusal.map(Box::new),
         session_generation: user.session_generation,
         reissue: user.reissue,
         told: None,

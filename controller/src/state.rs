@@ -225,7 +225,10 @@ impl State {
     }
 
     /// Replaces and removes documents, with one outcome for each, in order.
-    pub(crate) fn change_many(&self, documents: impl Iterator<Item = Document>) -> Vec<Result<(), StateError>> {
+    pub(crate) fn change_many(
+        &self,
+        documents: impl Iterator<Item = Document>,
+    ) -> Vec<Result<(), StateError>> {
         let keep = match &self.place {
             Place::Directory { .. } => None,
             Place::Cluster(keep) => Some(keep),

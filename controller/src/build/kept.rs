@@ -230,7 +230,7 @@ impl Kept {
             Some((scope, kind)) => self.compile(&scope, kind),
             None => self.compiled = None,
         }
-        let accounts = self.people.all().map(|(_, person)| (&person.key, person.refusal.as_ref()));
+        let accounts = self.people.all().map(|(_, person)| (&person.key, person.refusal.as_deref()));
         let accounts = accounts.filter_map(|(key, refusal)| Some((key.clone(), refusal?.clone())));
         let mut refusals: BTreeMap<ObjectKey, Refusal> = self.parts.refusals().collect();
         refusals.extend(self.people.refused.iter().map(|(key, refusal)| (key.clone(), refusal.clone())));
@@ -265,8 +265,10 @@ impl Kept {
         if self.department_form.is_some() {
             return;
         }
-        let strays =
-            self.items.keys().filter(|key| matches!(key.kind, ObjectKind::Resource | ObjectKind::AccessPolicy));
+        let strays = self
+            .items
+            .keys()
+            .filter(|key| matches!(key.kind, ObjectKind::Resource | ObjectKind::AccessPolicy));
         for key in strays {
             let refusal = match department_of(&key.namespace) {
                 None => Refusal::new(
@@ -304,4 +306,3 @@ impl Kept {
         }
     }
 }
-

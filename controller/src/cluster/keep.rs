@@ -12,6 +12,7 @@
 //! The controller's thread waits for its writes; the runtime that this was made in carries them.
 
 mod collection;
+mod packed;
 mod shelf;
 mod slips;
 mod stored;
@@ -145,7 +146,7 @@ impl Keep {
                 shelf.unwritten().map(|(prefix, documents, version)| Job {
                     collection: collection.clone(),
                     prefix,
-                    documents: Some(Arc::clone(documents)),
+                    documents: Some(documents),
                     version: version.map(str::to_owned),
                 })
             })
@@ -312,7 +313,7 @@ impl Put {
             ));
         }
         let shelf = shelves.entry(collection.clone()).or_insert_with(|| collection.shelf());
-        let before = shelf.get(&name).cloned();
+        let before = shelf.get(&name);
         let removed_from = match bytes {
             Some(bytes) => {
                 shelf.put(&name, bytes.into());

@@ -29,8 +29,8 @@ use crate::objects::ObjectKind;
 use crate::status::{Ledger, SharedLedger};
 use inventory::{Inventory, Source};
 
-/// Objects of one page of a listing.
-const PAGE: u32 = 500;
+/// Objects of one page of a listing: each page costs the API server more than the objects on it.
+const PAGE: u32 = 2_000;
 
 /// Seconds after which a watch is begun anew, so that a dead connection is noticed.
 const WATCH_S: u32 = 60;

@@ -18,7 +18,7 @@ const DIRECTORY: &str = "credentials";
 /// The credential records of every account ever seen, less those forgotten.
 #[derive(Debug, Default)]
 pub struct Vault {
-    slots: BTreeMap<Uid, Slot>,
+    slots: BTreeMap<Uid, Box<Slot>>,
     /// Those that had standing when they were last observed, by department.
     standing: BTreeMap<DepartmentCode, BTreeSet<Uid>>,
     /// Those whose file does not say everything yet.
@@ -53,7 +53,7 @@ impl Vault {
                 Ok(record) => {
                     let slot = Slot { department, record, held_back: false };
                     vault.note_standing(&uid, &slot);
-                    vault.slots.insert(uid, slot);
+                    vault.slots.insert(uid, Box::new(slot));
                 }
                 Err(error) => {
                     vault.unreadable.insert(uid);
@@ -234,7 +234,7 @@ impl Vault {
         };
         self.unsaved.insert(uid.clone());
         self.note_standing(uid, &slot);
-        self.slots.insert(uid.clone(), slot);
+        self.slots.insert(uid.clone(), Box::new(slot));
         step.effects
     }
 

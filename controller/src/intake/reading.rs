@@ -111,7 +111,9 @@ impl Found {
 
     /// Whether a judgement of the one is a judgement of the other, identities apart.
     pub(super) fn is_as_written_in(&self, other: &Self) -> bool {
-        self.identity == other.identity && self.written == other.written && self.violations == other.violations
+        self.identity == other.identity
+            && self.written == other.written
+            && self.violations == other.violations
     }
 }
 
@@ -190,7 +192,8 @@ mod tests {
     #[test]
     fn text_gives_the_whole_object() {
         let key = ObjectKey::new(ObjectKind::VpnUser, "dept-sbj", "li");
-        let written = Written::Text(r#"{"annotations":{"tidegate.dev/x":"1"},"spec":{"state":"Left"}}"#.into());
+        let written =
+            Written::Text(r#"{"annotations":{"tidegate.dev/x":"1"},"spec":{"state":"Left"}}"#.into());
         let whole = json!({
             "apiVersion": API_VERSION,
             "kind": "VpnUser",

@@ -61,7 +61,8 @@ impl<S: Store> Controller<S> {
     pub(super) async fn settle(&mut self, intent: &Intent, reading: &Arc<Reading>, next: Next) -> Next {
         let later = Next { intents_from: Instant::now() + RETRY, ..next };
         let now = crate::time::now();
-        let known = self.builder.vault.record(&intent.uid).is_some_and(|record| record.settled(intent).is_some());
+        let known =
+            self.builder.vault.record(&intent.uid).is_some_and(|record| record.settled(intent).is_some());
         let applied = if !known && !self.limit.admit(&intent.uid, now) {
             Err(Code::IntentRefused)
         } else {

@@ -99,7 +99,8 @@ impl<S: Store> Controller<S> {
     }
 
     fn say_one(&mut self, key: &ObjectKey, reports: &[Report], now: Timestamp) -> Result<(), StateError> {
-        let there = self.builder.tenant(key.tenant()).is_some_and(|kept| kept.tenant().found.contains_key(key));
+        let there =
+            self.builder.tenant(key.tenant()).is_some_and(|kept| kept.tenant().found.contains_key(key));
         let Some(mut status) = self.builder.status(key, now).filter(|_| there) else {
             self.waiting.remove(key);
             return self.ledger.unsay(&self.state, key);

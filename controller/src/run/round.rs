@@ -390,11 +390,8 @@ impl<S: Store> Controller<S> {
 
     /// Tells the problems that were not told before.
     fn tell_problems(&mut self, of: Option<TenantName>, problems: BTreeSet<Problem>) {
-        let told = if problems.is_empty() {
-            self.told.remove(&of)
-        } else {
-            self.told.insert(of.clone(), problems)
-        };
+        let told =
+            if problems.is_empty() { self.told.remove(&of) } else { self.told.insert(of.clone(), problems) };
         let told = told.unwrap_or_default();
         for problem in self.told.get(&of).into_iter().flatten().filter(|problem| !told.contains(*problem)) {
             self.teller.tell(ControllerEvent::Refused(problem.clone()));

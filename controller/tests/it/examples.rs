@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use tidegate_controller::explain::{Ask, explain};
 use tidegate_controller::folder::{FolderReader, watch};
-use tidegate_controller::identity::Register;
 use tidegate_controller::form::Items;
+use tidegate_controller::identity::Register;
 use tidegate_controller::intake::{Intake, Reading};
 use tidegate_core::policy::{Device, Factor};
 use tidegate_core::{DenyReason, PolicyState, Snapshot, Timestamp};

@@ -47,10 +47,13 @@ impl Objects {
             2 => self.write(key(ObjectKind::VpnUser), with(user, "/state", json!("Suspended"))),
             3 => self.write(key(ObjectKind::VpnUser), with(user, "/request/validUntil", json!(until))),
             4 => self.write(key(ObjectKind::VpnUser), json!({"broken": true})),
-            5 => self.write(key(ObjectKind::Resource), resource(u16::try_from(80 + numbers.below(3)).unwrap())),
+            5 => {
+                self.write(key(ObjectKind::Resource), resource(u16::try_from(80 + numbers.below(3)).unwrap()))
+            }
             6 => {
                 let tls = json!({"caConfigMap": {"name": "ca", "key": "ca.crt"}});
-                let spec = json!({"names": {"zh-CN": "费"}, "web": {"url": "https://10.20.1.1/", "tls": tls}});
+                let spec =
+                    json!({"names": {"zh-CN": "费"}, "web": {"url": "https://10.20.1.1/", "tls": tls}});
                 self.write(key(ObjectKind::Resource), spec);
             }
             7 => self.write(key(ObjectKind::AccessPolicy), allow(None)),
@@ -69,7 +72,10 @@ impl Objects {
             }
             11 => {
                 let rule = json!({"name": "night", "effect": "Deny", "match": {"methods": ["DELETE"]}});
-                self.write(ObjectKey::new(ObjectKind::ClusterAccessPolicy, "", &name), json!({"rules": [rule]}));
+                self.write(
+                    ObjectKey::new(ObjectKind::ClusterAccessPolicy, "", &name),
+                    json!({"rules": [rule]}),
+                );
             }
             _ => {
                 let keys: Vec<_> = self.written.keys().cloned().collect();
@@ -157,7 +163,10 @@ impl Side {
             account: AccountId { department: code_of.clone(), name: key.name.parse().unwrap() },
             uid,
             replaces: record.published().version,
-            action: IntentAction::Activate { code, password: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$x".into() },
+            action: IntentAction::Activate {
+                code,
+                password: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$x".into(),
+            },
             at: now,
         };
         let _ = self.builder.vault.intend(&self.state, &intent, now).unwrap();
@@ -195,7 +204,10 @@ fn what_is_kept_is_what_a_build_from_nothing_comes_to() {
                 objects.change(&mut numbers, now);
             }
             let mut reading = objects.reading();
-            let shared = { reading.share_with(&before); &reading };
+            let shared = {
+                reading.share_with(&before);
+                &reading
+            };
             let person = numbers.below(20);
             kept.activate(shared, person, now);
             anew.activate(shared, person, now);

@@ -8,7 +8,7 @@ use super::shelf::{Prefix, Shelf};
 const CREDENTIALS_MAX: usize = 64;
 
 /// Other documents in one ConfigMap: all of them are sent when one changes.
-const DOCUMENTS_MAX: usize = 64;
+const DOCUMENTS_MAX: usize = 128;
 
 /// A family of documents.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::packed::Packed;
 use crate::digest::sha256;
 
 /// Largest document; an object of a cluster holds 1 MiB, its envelope included.
@@ -69,18 +70,73 @@ pub(super) struct Shelf {
 
 #[derive(Default)]
 struct Shard {
-    /// Shared with whoever is writing them.
-    documents: Arc<Documents>,
+    content: Content,
     /// The version of the object in the cluster, if known.
     version: Option<String>,
     unwritten: bool,
+}
+
+/// What a shard has.
+enum Content {
+    /// As it is changed and written; shared with whoever writes it.
+    Open(Arc<Documents>),
+    /// As it lies still.
+    Still(Packed),
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self::Still(Packed::default())
+    }
+}
+
+impl Content {
+    fn len(&self) -> usize {
+        match self {
+            Self::Open(documents) => documents.len(),
+            Self::Still(packed) => packed.len(),
+        }
+    }
+
+    fn iter(&self) -> Box<dyn Iterator<Item = (&str, &[u8])> + '_> {
+        match self {
+            Self::Open(documents) => {
+                Box::new(documents.iter().map(|(name, bytes)| (name.as_str(), &**bytes)))
+            }
+            Self::Still(packed) => Box::new(packed.iter()),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<[u8]>> {
+        match self {
+            Self::Open(documents) => documents.get(name).cloned(),
+            Self::Still(packed) => packed.get(name).map(Arc::from),
+        }
+    }
+
+    fn documents(&self) -> Arc<Documents> {
+        match self {
+            Self::Open(documents) => Arc::clone(documents),
+            Self::Still(packed) => packed.unpacked().into(),
+        }
+    }
+
+    fn change<T>(&mut self, change: impl FnOnce(&mut Documents) -> T) -> T {
+        let mut documents = match std::mem::take(self) {
+            Self::Open(documents) => documents,
+            Self::Still(packed) => packed.unpacked().into(),
+        };
+        let outcome = change(Arc::make_mut(&mut documents));
+        *self = Self::Open(documents);
+        outcome
+    }
 }
 
 /// Without what the documents say: some hold password hashes.
 impl fmt::Debug for Shard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shard")
-            .field("documents", &self.documents.len())
+            .field("documents", &self.content.len())
             .field("version", &self.version)
             .field("unwritten", &self.unwritten)
             .finish()
@@ -94,7 +150,8 @@ impl Shelf {
 
     /// Takes up a shard as it was found in the cluster; [`Self::settle`] comes after the last.
     pub(super) fn restore(&mut self, prefix: Prefix, documents: Documents, version: Option<String>) {
-        self.shards.insert(prefix, Shard { documents: documents.into(), version, unwritten: false });
+        let content = Content::Still(Packed::of(&documents));
+        self.shards.insert(prefix, Shard { content, version, unwritten: false });
     }
 
     /// Ends a split that was broken off: what is left in a shard that has descendants moves down to
@@ -105,7 +162,7 @@ impl Shelf {
         for prefix in inner {
             let Some(shard) = self.shards.remove(&prefix) else { continue };
             self.doomed.insert(prefix, shard.version);
-            for (name, bytes) in Arc::unwrap_or_clone(shard.documents) {
+            for (name, bytes) in Arc::unwrap_or_clone(shard.content.documents()) {
                 if self.get(&name).is_none() {
                     self.put(&name, bytes);
                 }
@@ -127,12 +184,12 @@ impl Shelf {
         self.find(hash(name))
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Arc<[u8]>> {
-        self.shards.get(&self.place_of(name)?)?.documents.get(name)
+    pub(super) fn get(&self, name: &str) -> Option<Arc<[u8]>> {
+        self.shards.get(&self.place_of(name)?)?.content.get(name)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.shards.values().flat_map(|shard| shard.documents.keys().map(String::as_str))
+        self.shards.values().flat_map(|shard| shard.content.iter().map(|(name, _)| name))
     }
 
     pub(super) fn put(&mut self, name: &str, bytes: Arc<[u8]>) {
@@ -152,16 +209,17 @@ impl Shelf {
         let shard =
             self.shards.entry(prefix).or_insert_with(|| Shard { version: doomed, ..Shard::default() });
         shard.unwritten = true;
-        Arc::make_mut(&mut shard.documents).insert(name, bytes);
+        shard.content.change(|documents| documents.insert(name, bytes));
     }
 
     /// Removes a document; returns the shard it was in.
     pub(super) fn take(&mut self, name: &str) -> Option<Prefix> {
         let prefix = self.place_of(name)?;
         let shard = self.shards.get_mut(&prefix)?;
-        Arc::make_mut(&mut shard.documents).remove(name)?;
+        shard.content.get(name)?;
+        shard.content.change(|documents| documents.remove(name));
         shard.unwritten = true;
-        if shard.documents.is_empty() {
+        if shard.content.len() == 0 {
             let version = shard.version.take();
             self.shards.remove(&prefix);
             self.doomed.insert(prefix, version);
@@ -171,15 +229,15 @@ impl Shelf {
 
     fn split(&mut self, prefix: Prefix) {
         let Some(shard) = self.shards.get(&prefix) else { return };
-        let bytes: usize = shard.documents.values().map(|bytes| bytes.len()).sum();
-        let large = shard.documents.len() > self.limit || bytes > SHARD_BYTES_MAX;
-        if !large || shard.documents.len() < 2 || prefix.bits >= BITS_MAX {
+        let bytes: usize = shard.content.iter().map(|(_, bytes)| bytes.len()).sum();
+        let large = shard.content.len() > self.limit || bytes > SHARD_BYTES_MAX;
+        if !large || shard.content.len() < 2 || prefix.bits >= BITS_MAX {
             return;
         }
         let Some(shard) = self.shards.remove(&prefix) else { return };
         self.doomed.insert(prefix, shard.version);
         let mut children = BTreeSet::new();
-        for (name, bytes) in Arc::unwrap_or_clone(shard.documents) {
+        for (name, bytes) in Arc::unwrap_or_clone(shard.content.documents()) {
             let child = Prefix::of(hash(&name), prefix.bits + 1);
             children.insert(child);
             self.add(child, name, bytes);
@@ -188,9 +246,9 @@ impl Shelf {
     }
 
     /// Shards the cluster does not have as they are, each with the version it replaces.
-    pub(super) fn unwritten(&self) -> impl Iterator<Item = (Prefix, &Arc<Documents>, Option<&str>)> {
+    pub(super) fn unwritten(&self) -> impl Iterator<Item = (Prefix, Arc<Documents>, Option<&str>)> {
         let unwritten = self.shards.iter().filter(|(_, shard)| shard.unwritten);
-        unwritten.map(|(prefix, shard)| (*prefix, &shard.documents, shard.version.as_deref()))
+        unwritten.map(|(prefix, shard)| (*prefix, shard.content.documents(), shard.version.as_deref()))
     }
 
     /// Objects that have to go once nothing is unwritten, each with the version it has.
@@ -203,6 +261,7 @@ impl Shelf {
         if let Some(shard) = self.shards.get_mut(&prefix) {
             shard.version = Some(version);
             shard.unwritten = false;
+            shard.content = Content::Still(Packed::of(&shard.content.documents()));
         }
     }
 
@@ -258,7 +317,7 @@ mod tests {
     fn shards_split_when_they_grow_and_one_change_is_one_shard() {
         let mut shelf = Shelf::new(64);
         (0..1_000).for_each(|number| shelf.put(&format!("{number}.json"), bytes()));
-        assert!(shelf.shards.values().all(|shard| shard.documents.len() <= 64));
+        assert!(shelf.shards.values().all(|shard| shard.content.len() <= 64));
         assert_eq!(shelf.names().count(), 1_000);
         assert!(shelf.shards.len() < 48, "{}", shelf.shards.len());
         write_all(&mut shelf);
@@ -284,13 +343,13 @@ mod tests {
         let mut whole = Shelf::new(64);
         (0..64).for_each(|number| whole.put(&number.to_string(), bytes()));
         let (root, _, _) = whole.unwritten().next().unwrap();
-        let parent = Documents::clone(&whole.shards[&root].documents);
+        let parent = Documents::clone(&whole.shards[&root].content.documents());
         let old = parent.clone();
         whole.put("64", bytes());
         let (child, documents, _) = whole.unwritten().next().unwrap();
 
         // Only one of the children was written, and since then changed.
-        let mut documents = Documents::clone(documents);
+        let mut documents = Documents::clone(&documents);
         let changed = documents.keys().next().unwrap().clone();
         documents.insert(changed.clone(), Arc::from(*b"[]"));
         let mut shelf = Shelf::new(64);

@@ -107,7 +107,7 @@ impl Entry for Box<str> {
 struct Seen {
     found: Arc<Found>,
     /// Our own conditions, which make no difference; kept until [`Inventory::take_said`].
-    said: Option<Said>,
+    said: Option<Box<Said>>,
     uid: Option<Uid>,
     is_account: bool,
     deleting: bool,
@@ -247,7 +247,7 @@ impl Inventory {
     /// What the objects said at first that an earlier controller had said about them.
     pub(super) fn take_said(&mut self) -> impl Iterator<Item = (ObjectKey, Said)> {
         let all = self.objects.values_mut().flat_map(|listing| &mut listing.there);
-        all.filter_map(|(key, seen)| Some((key.clone(), seen.said.take()?)))
+        all.filter_map(|(key, seen)| Some((key.clone(), *seen.said.take()?)))
     }
 
     /// Makes the first reading, once everything is listed.
@@ -339,7 +339,8 @@ impl Inventory {
     /// The label of a namespace is another: that decides about everything in it.
     fn note_namespace(&mut self, namespace: &str) {
         let found = self.tenants.as_ref().and_then(|tenants| tenants.get(namespace));
-        let keys: Vec<ObjectKey> = found.into_iter().flat_map(|tenant| tenant.found.keys()).cloned().collect();
+        let keys: Vec<ObjectKey> =
+            found.into_iter().flat_map(|tenant| tenant.found.keys()).cloned().collect();
         keys.iter().for_each(|key| self.note_object(key));
         self.note_config_maps(namespace);
     }
@@ -489,7 +490,8 @@ fn seen(kind: ObjectKind, raw: Raw, first: bool) -> Option<(ObjectKey, Seen)> {
         places: None,
     };
     // Later only we speak, and know what we said.
-    let said = raw.status.as_deref().filter(|_| first).and_then(|status| status::said(status.get()));
+    let said =
+        raw.status.as_deref().filter(|_| first).and_then(|status| status::said(status.get()).map(Box::new));
     let is_account = kind == ObjectKind::VpnUser;
     Some((key, Seen { found: Arc::new(found), said, uid, is_account, deleting: raw.deleting, held }))
 }

@@ -257,8 +257,11 @@ fn what_did_not_change_is_shared_with_the_reading_before() {
     said["status"] = json!({"observedGeneration": 1, "conditions": []});
     inventory.take(USERS, Event::Apply(raw(said)));
     assert!(inventory.reading().is_none());
-    inventory.take(Source::ConfigMaps, Event::Apply(raw(json!({"metadata": {"name": "a", "namespace": "dept-rsj"},
-        "data": {"a": "b"}}))));
+    inventory.take(
+        Source::ConfigMaps,
+        Event::Apply(raw(json!({"metadata": {"name": "a", "namespace": "dept-rsj"},
+        "data": {"a": "b"}}))),
+    );
     let third = inventory.reading().unwrap();
     assert!(second.tenants["dept-sbj"].is_judged_as(&third.tenants["dept-sbj"]));
 }

@@ -9,7 +9,11 @@ use std::process::Command;
 
 use serde_json::Value;
 use tidegate_tests::programs::{self, run};
+use tidegate_tests::promtool;
 use tidegate_tests::tree::root;
+
+/// The page that has every metric.
+const METRICS: &str = include_str!("../../docs/reference/metrics.md");
 
 /// Programs of the machine, each with the Debian package that has it.
 const PROGRAMS: [(&str, &str); 4] =
@@ -27,14 +31,23 @@ fn what_is_applied_is_in_force_everywhere_and_what_is_taken_away_is_gone() {
 }
 
 /// One session ended through the admin API; another key for the pool; an admission policy that is missed; a network that
-/// is opened: with three gateways at work.
+/// is opened: with three gateways at work. What they export of it is what Prometheus and the page of metrics expect.
 #[test]
 fn the_platform_team_ends_a_session_changes_keys_and_is_told_of_gaps() {
     let Some(ours) = own_programs_or_skip() else { return };
     let seen = script("tests/trio/platform.py", &mut Command::new("python3"), &ours);
     let seen: Value = serde_json::from_str(&seen).expect("a JSON object about it");
-    println!("{seen}");
     assert_eq!(seen["kids"], serde_json::json!(["1", "2"]), "the old key opens what it sealed");
+    // After all that, there is a value behind nearly every metric.
+    let expositions: Vec<&str> =
+        seen["expositions"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    assert_eq!(expositions.len(), 2, "the controller's and a gateway's");
+    for exposition in expositions {
+        promtool::check_or_skip(exposition).unwrap_or_else(|error| panic!("{error}"));
+        for name in exposition.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()) {
+            assert!(METRICS.contains(&format!("`{name}`")), "{name} is not in docs/reference/metrics.md");
+        }
+    }
 }
 
 /// The bench, short: in order and with -9, behind a balancer.

@@ -12,7 +12,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
 from client import say  # noqa: E402
-from cluster import NAMESPACE, metric, until  # noqa: E402
+from cluster import NAMESPACE, get, metric, until  # noqa: E402
 from pool import GATEWAYS, HOST, PASSWORD, Pool, Stream, own_network, programs  # noqa: E402
 from truth import DEADLINE_S, SYSTEM, Reader, expect, opens  # noqa: E402
 
@@ -162,7 +162,8 @@ def main():
         for at in GATEWAYS:
             skew = metric(9090, "tidegate_clock_skew_seconds", at)
             expect(f"{at} has the controller's time", skew is not None and abs(skew) <= 5, True)
-        print(json.dumps({"deleted": status, "kids": kids}))
+        expositions = [get(pool.controller_metrics, "/metrics"), get(9090, "/metrics", GATEWAYS[0])]
+        print(json.dumps({"deleted": status, "kids": kids, "expositions": expositions}))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 //!
 //! A call is what it asks for, with names that differ between lives taken out. One that changes something is another
 //! one in every step of the life; one that does not is the same in all of them, since being killed at it leaves no
-//! trace. What a controller does that has been killed in this step already is a step of its own, `recovery`: it is the
-//! same whichever step it was.
+//! trace. What a controller does that has just been started is a step of its own, whatever it was that it was started
+//! in the middle of.
 
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -12,8 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tidegate_tests::process::Process;
 use tokio::sync::watch;
 
-/// The step of a controller that has been killed.
-const RECOVERY: &str = "recovery";
+/// The step of a controller that has just been started.
+const START: &str = "start";
 
 /// The step of what changes nothing.
 const ANY: &str = "any";
@@ -64,7 +64,7 @@ impl Points {
             seed,
             program: None,
             run: 0,
-            step: "start",
+            step: START,
             left: 0,
             met: BTreeSet::new(),
             done: BTreeSet::new(),
@@ -87,6 +87,12 @@ impl Points {
         let mut state = self.lock();
         state.run += 1;
         state.program = Some(program);
+    }
+
+    /// The controller ends, and nobody is told.
+    pub(super) fn end(&self) {
+        let mut state = self.lock();
+        (state.program, state.step) = (None, START);
     }
 
     /// Which controller it is that calls now.
@@ -117,14 +123,14 @@ impl Points {
         if state.run != run || state.program.is_none() {
             return true;
         }
-        let step = if state.step == RECOVERY || changes_something(call) { state.step } else { ANY };
+        let step = if state.step == START || changes_something(call) { state.step } else { ANY };
         let point = Point { step, call: call.to_owned(), side };
         state.met.insert(point.clone());
         if state.left == 0 || !state.is_chosen(&point) || !state.done.insert(point.clone()) {
             return false;
         }
         state.left -= 1;
-        state.step = RECOVERY;
+        state.step = START;
         state.this_life.push(point);
         // Dropping it kills it and waits for its end.
         state.program = None;
@@ -143,6 +149,17 @@ impl Points {
         let state = self.lock();
         let chosen = state.met.iter().filter(|point| state.is_chosen(point)).count();
         [state.met.len(), chosen, state.done.len()]
+    }
+
+    /// Points that were to be taken, and that were met only when the controller had died often enough.
+    pub(super) fn left(&self) -> Vec<Point> {
+        let state = self.lock();
+        state.met.difference(&state.done).filter(|point| state.is_chosen(point)).cloned().collect()
+    }
+
+    /// Whether the controller was killed on this side of this call in whatever step.
+    pub(super) fn is_taken(&self, point: &Point) -> bool {
+        self.lock().done.iter().any(|done| done.call == point.call && done.side == point.side)
     }
 
     /// Calls, whatever the step and the side.

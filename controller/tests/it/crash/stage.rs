@@ -20,6 +20,7 @@ use tidegate_tests::helm::{Helm, NAMESPACE};
 use tidegate_tests::place::free_port;
 use tidegate_tests::process::Process;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -29,8 +30,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::doors::{self, Papers};
 use super::points::Points;
 
-/// Nothing that is waited for takes longer.
+/// Nothing that is waited for takes longer, but for a first start in which the controller is killed at every call.
 const DEADLINE: Duration = Duration::from_secs(90);
+const FIRST_START: Duration = Duration::from_secs(900);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(40);
 /// The account the chart gives its rights to.
@@ -44,22 +46,30 @@ pub(super) struct Stage {
     /// What a gateway is told.
     pub(super) store: Etcd,
     admin: Client,
+    /// The doors, the gateway, and whoever starts the controller again.
+    _tasks: JoinSet<()>,
     _etcd: Process,
-    _plane: Arc<ControlPlane>,
+    _plane: ControlPlane,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        // It is not to be started again, and ends before what it depends on.
+        self.points.end();
+    }
 }
 
 impl Stage {
     /// Starts everything and waits until the gateway has the first publication in force.
-    pub(super) async fn set(plane: ControlPlane, helm: &Helm, binaries: &Path, points: Points) -> Self {
+    pub(super) async fn set(plane: ControlPlane, helm: &Helm, binaries: &Path, points: Arc<Points>) -> Self {
         let run = |arguments: &[&str], input: &str| plane.kubectl(arguments, input).unwrap();
         run(&["create", "namespace", NAMESPACE], "");
         run(&["apply", "--server-side", "--filename=-"], &helm.template(&[], &[]).unwrap());
         run(&["wait", "--for=condition=Established", "--all", "--timeout=60s", "crd"], "");
-        let points = Arc::new(points);
         let known = plane.introduce("controller", ACCOUNT, Some("system:serviceaccounts")).unwrap();
         let (controller, admin) =
             (client_of(&known).await, client_of(&plane.files().join("admin.kubeconfig")).await);
-        let plane = Arc::new(plane);
+        let mut tasks = JoinSet::new();
 
         let (api_door, etcd_door) = (listener().await, listener().await);
         let etcd_port = free_port().unwrap();
@@ -68,16 +78,17 @@ impl Stage {
             api_door.local_addr().unwrap().port(),
             etcd_door.local_addr().unwrap().port(),
         );
-        tokio::spawn(doors::to_api_server(api_door, controller, Arc::clone(&points)));
-        tokio::spawn(revive(admin.clone(), plane.files().to_owned(), program, Arc::clone(&points)));
+        tasks.spawn(doors::to_api_server(api_door, controller, Arc::clone(&points)));
+        tasks.spawn(revive(admin.clone(), plane.files().to_owned(), program, Arc::clone(&points)));
 
         // It makes what its etcd is started with.
         let server = secret(&plane, "tidegate-etcd-server").await;
         let own = secret(&plane, "tidegate-etcd-client-controller").await;
         let gateway = secret(&plane, "tidegate-gateway-main-etcd").await;
-        let ring = until("the ring", async || plane.secret(NAMESPACE, "tidegate-pool-main", "1")).await;
+        let ring =
+            until("the ring", FIRST_START, async || plane.secret(NAMESPACE, "tidegate-pool-main", "1")).await;
         let etcd = etcd(binaries, plane.files(), etcd_port, &server);
-        tokio::spawn(doors::to_etcd(etcd_door, etcd_port, papers(&server, &own), Arc::clone(&points)));
+        tasks.spawn(doors::to_etcd(etcd_door, etcd_port, papers(&server, &own), Arc::clone(&points)));
 
         let config = EtcdConfig {
             endpoints: vec![format!("https://127.0.0.1:{etcd_port}")],
@@ -91,27 +102,26 @@ impl Stage {
             role: EtcdRole::Gateway { id: GatewayId(GATEWAY.into()) },
             snapshot_file: None,
         };
-        let store = until("the gateway is let in", async || {
+        let store = until("the gateway is let in", FIRST_START, async || {
             Etcd::connect(config.clone()).await.map_err(|error| error.to_string())
         })
         .await;
-        tokio::spawn(acknowledge(store.clone()));
-        let stage = Self { points, store, admin, _etcd: etcd, _plane: plane };
+        tasks.spawn(acknowledge(store.clone()));
+        let stage = Self { points, store, admin, _tasks: tasks, _etcd: etcd, _plane: plane };
         let pool = format!("/apis/tidegate.dev/v1alpha1/namespaces/{NAMESPACE}/vpngateways/main");
-        stage
-            .until("the gateway counts", async || {
-                let pool = stage.get(&pool).await?;
-                let conditions = pool["status"]["conditions"].to_string();
-                if conditions.contains("in force on 1 of 1 gateways") { Ok(()) } else { Err(conditions) }
-            })
-            .await;
+        until("the gateway counts", FIRST_START, async || {
+            let pool = stage.get(&pool).await?;
+            let conditions = pool["status"]["conditions"].to_string();
+            if conditions.contains("in force on 1 of 1 gateways") { Ok(()) } else { Err(conditions) }
+        })
+        .await;
         stage
     }
 
     /// Waits for an answer; a controller that ended by itself is none.
     pub(super) async fn until<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
         let deaths = || format!("deaths in this life: {:?}", self.points.this_life());
-        let asked = until(what, async || {
+        let asked = until(what, DEADLINE, async || {
             self.points.still_runs().unwrap_or_else(|ended| panic!("{what}: {ended}\n{}", deaths()));
             ask().await.map_err(|error| format!("{error}\n{}", deaths()))
         });
@@ -151,8 +161,8 @@ impl Stage {
 }
 
 /// Waits for an answer.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
-    let end = tokio::time::Instant::now() + DEADLINE;
+async fn until<T>(what: &str, time: Duration, mut ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let end = tokio::time::Instant::now() + time;
     loop {
         match ask().await {
             Ok(answer) => return answer,
@@ -175,7 +185,7 @@ async fn client_of(kubeconfig: &Path) -> Client {
 async fn secret(plane: &ControlPlane, name: &str) -> BTreeMap<&'static str, Vec<u8>> {
     let mut data = BTreeMap::new();
     for key in ["ca.crt", "tls.crt", "tls.key"] {
-        data.insert(key, until(name, async || plane.secret(NAMESPACE, name, key)).await);
+        data.insert(key, until(name, FIRST_START, async || plane.secret(NAMESPACE, name, key)).await);
     }
     data
 }

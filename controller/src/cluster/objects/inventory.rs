@@ -125,6 +125,9 @@ impl Entry for Seen {
     }
 }
 
+/// A ConfigMap: its namespace and name, and its data.
+type ConfigMapEntry = ((String, String), BTreeMap<String, String>);
+
 /// What an event was about.
 #[derive(Debug)]
 struct Noted<K> {
@@ -169,7 +172,7 @@ impl Inventory {
     }
 
     /// Empties a ConfigMap that its namespace has no room for.
-    fn limit_config_maps(&self, event: &mut Event<((String, String), BTreeMap<String, String>)>) {
+    fn limit_config_maps(&self, event: &mut Event<ConfigMapEntry>) {
         let (kept, ((namespace, name), data)) = match event {
             Event::Apply(entry) => (&self.config_maps.there, entry),
             Event::InitApply(entry) => (&self.config_maps.coming, entry),
@@ -530,7 +533,7 @@ fn text(raw: &Raw) -> String {
     format!("{{{}}}", fields.join(","))
 }
 
-fn config_map(raw: Raw) -> Option<((String, String), BTreeMap<String, String>)> {
+fn config_map(raw: Raw) -> Option<ConfigMapEntry> {
     let (namespace, name) = (raw.meta().namespace.clone()?, raw.meta().name.clone()?);
     department_of(&namespace)?;
     let data = raw.data.as_deref().and_then(|data| serde_json::from_str::<Value>(data.get()).ok());

@@ -63,7 +63,7 @@ pub(super) struct Flow {
 
 /// The far end of a flow.
 pub(super) enum End {
-    Tcp(Tcp),
+    Tcp(Box<Tcp>),
     Datagrams(Datagrams),
 }
 

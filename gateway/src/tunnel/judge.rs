@@ -18,6 +18,9 @@ use crate::session::Opened;
 use crate::shared::ShardContext;
 use crate::upstream;
 
+/// The first flow that was cut for a reason, the decision behind it, and how many there were.
+type Withdrawn = (Rc<Flow>, Option<Box<Denial>>, u32);
+
 /// Judges what a new view may have changed.
 pub(super) fn apply(ctx: &ShardContext, before: &View, now: Timestamp) {
     let view = ctx.view();
@@ -77,7 +80,7 @@ fn judge(
         let flows = session.flows.borrow();
         flows.values().filter(|flow| all || now >= flow.due.get()).map(Rc::clone).collect()
     };
-    let mut withdrawn: BTreeMap<Code, (Rc<Flow>, Option<Box<Denial>>, u32)> = BTreeMap::new();
+    let mut withdrawn: BTreeMap<Code, Withdrawn> = BTreeMap::new();
     for flow in due {
         if let Err((code, denial)) = again(ctx, &opened, &flow) {
             ctx.shared().metrics.terminated.with_label_values(&[code.name()]).inc();

@@ -30,7 +30,7 @@ pub(crate) const REFUSALS_MAX: usize = 64;
 /// Smallest share of a connection, both directions together.
 const SHARE_MIN: usize = 2 * 1024;
 /// Largest share.
-const SHARE_MAX: usize = 1024 * 1024;
+const SHARE_MAX: usize = 2 * 1024 * 1024;
 
 /// The buffers of a session's connections: whoever comes early gets much, and there is always some left.
 #[derive(Debug, Default)]
@@ -42,10 +42,10 @@ impl Buffers {
     /// The share of one more connection in each direction; `None` when nothing is left.
     pub(crate) fn take(&mut self) -> Option<usize> {
         let left = BUFFERS_MAX.saturating_sub(self.used);
-        // The first few get all they can use, some fifty enough; the rest is for very many with very little.
+        // The first gets what a long line needs, some twenty get enough; the rest is for very many with very little.
         let share = match left {
-            left if left > BUFFERS_MAX / 2 => left / 4,
-            left if left > BUFFERS_MAX / 8 => left / 32,
+            left if left > BUFFERS_MAX / 4 * 3 => left / 2,
+            left if left > BUFFERS_MAX / 8 => left / 16,
             _ => SHARE_MIN,
         };
         let share = share.clamp(SHARE_MIN, SHARE_MAX);
@@ -101,11 +101,11 @@ mod tests {
         let shares: Vec<usize> = (0..FLOWS_MAX).map_while(|_| buffers.take()).collect();
         assert!(shares.iter().sum::<usize>() * 2 <= BUFFERS_MAX);
         assert!(shares.windows(2).all(|pair| pair[0] >= pair[1]));
-        assert_eq!(shares[0], 512 * 1024);
+        assert_eq!(shares[0], 1024 * 1024);
         assert!(shares.len() > 256, "{}", shares.len());
-        assert!(shares[40] >= 4 * 1024, "{}", shares[40]);
+        assert!(shares[20] >= 12 * 1024, "{}", shares[20]);
         shares.iter().for_each(|share| buffers.give_back(*share));
-        assert_eq!(buffers.take(), Some(512 * 1024));
+        assert_eq!(buffers.take(), Some(1024 * 1024));
     }
 
     #[test]

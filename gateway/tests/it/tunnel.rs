@@ -86,7 +86,7 @@ async fn echo_connections(listener: TcpListener) {
 }
 
 async fn echo_datagrams(socket: UdpSocket) {
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     while let Ok((count, from)) = socket.recv_from(&mut buffer).await {
         let _ = socket.send_to(&buffer[..count], from).await;
     }

@@ -50,7 +50,7 @@ class Net:
             self._link("path", None, "gateway", GATEWAY)
             # Frames as long as the line takes them: segments are cut at the ends, not on the way.
             for role, device in (("client", "to-path"), ("path", "to-client"), ("path", "to-gateway"), ("gateway", "to-path")):
-                self.run(role, "ethtool", "-K", device, "tso", "off", "gso", "off", "gro", "off", stdout=subprocess.DEVNULL)
+                self.run(role, "ethtool", "-K", device, "tx", "off", "tso", "off", "gso", "off", "gro", "off", stdout=subprocess.DEVNULL)
             self.start("path", sys.executable, HERE / "relay.py", "to-client", "to-gateway", *self.line)
         else:
             self._link("client", CLIENT, "gateway", GATEWAY)

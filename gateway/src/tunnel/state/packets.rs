@@ -191,14 +191,14 @@ impl Session {
             self.allowed(grant, now);
         }
         let end = match key.protocol {
-            Kind::Tcp => End::Tcp(Tcp {
+            Kind::Tcp => End::Tcp(Box::new(Tcp {
                 syn: RefCell::new(packet.bytes.to_vec()),
                 first: match packet.transport {
                     Transport::Tcp(segment) => segment.sequence,
                     _ => 0,
                 },
                 ..Tcp::default()
-            }),
+            })),
             _ => {
                 let datagrams = Datagrams::default();
                 datagrams.keep(packet.bytes);

@@ -199,7 +199,7 @@ impl Computer {
                     return Ok(Some((kind, payload)));
                 }
             }
-            let mut buffer = [0; 16 * 1024];
+            let mut buffer = vec![0; 16 * 1024];
             match tokio::time::timeout(patience, self.tls.read(&mut buffer)).await {
                 Err(_) => return Ok(None),
                 Ok(Ok(count @ 1..)) => self.read.extend_from_slice(&buffer[..count]),

@@ -146,7 +146,7 @@ async fn the_portal_works_through_the_tunnel() {
     };
     let mut asking = std::pin::pin!(asking);
     let text = loop {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = vec![0; 16 * 1024];
         tokio::select! {
             text = &mut asking => break text,
             read = tokio::io::AsyncReadExt::read(&mut far, &mut buffer) => {

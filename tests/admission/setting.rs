@@ -204,6 +204,9 @@ fn rights() -> Vec<Value> {
             supervise["resourceNames"] = json!(["rsj"]);
             rules.push(supervise);
         }
+        if kind == "User" {
+            rules.push(self::rule("vpnusers/status", &["get"]));
+        }
         all.push(json!({
             "apiVersion": format!("{ROLES}/v1"), "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules,
         }));

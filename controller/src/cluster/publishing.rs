@@ -210,7 +210,8 @@ impl Publishing<'_> {
         if another {
             tracing::warn!("the store was wiped or restored, or is another one: everybody logs in again");
         }
-        let not_before = if another { crate::time::now() } else { Timestamp(0) };
+        // Times are whole seconds: what began in this one began before.
+        let not_before = if another { crate::time::now().plus(1) } else { Timestamp(0) };
         let settings = build::Settings {
             title: Localized { zh_cn: Some("统一接入".into()), en: Some("Tidegate".into()) },
             zone: Zone::utc(),

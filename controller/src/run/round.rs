@@ -93,9 +93,10 @@ impl<S: Store> Controller<S> {
                 }
                 Published::from_snapshot(snapshot)
             }
-            // A new or wiped store has forgotten which sessions were ended one by one.
+            // A new or wiped store has forgotten which sessions were ended one by one. Times are whole seconds: what
+            // began in this one began before.
             None => {
-                *not_before = (*not_before).max(crate::time::now());
+                *not_before = (*not_before).max(crate::time::now().plus(1));
                 Published::default()
             }
         };

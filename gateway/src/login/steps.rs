@@ -238,7 +238,8 @@ async fn issue<T>(
         epoch: credential.epoch,
         kind: visit.kind,
         factors: Factor::Password.bit(),
-        issued: now,
+        // A login of the second in which the store turned out to be new knows of it; a session begun before does not.
+        issued: now.max(snapshot.platform.not_before),
         absolute_end: now.plus(i64::from(department.session.absolute_s)),
         generation: snapshot.generation,
     };

@@ -4,7 +4,7 @@ use http::StatusCode;
 use tidegate_core::AccountState;
 
 use crate::browser::{Browser, Page};
-use crate::world::{CODE, OTHER_PASSWORD, PASSWORD, PORTAL, SOON, World, change_account, until};
+use crate::world::{CODE, OTHER_PASSWORD, PASSWORD, PORTAL, SOON, World, change_account, until, void_before};
 
 /// Fills in the login form of `sbj`.
 pub(crate) async fn login(browser: &mut Browser, user: &str, password: &str) -> Page {
@@ -76,6 +76,28 @@ async fn the_right_password_opens_the_list() {
     let fields = [("user", "WangFang@SBJ"), ("pass", PASSWORD), ("token", &token), ("next", "")];
     let page = other.post(PORTAL, "/ybj", &fields).await;
     assert_eq!(wait(&mut other, page).await.status, StatusCode::SEE_OTHER);
+}
+
+#[tokio::test]
+async fn a_store_that_is_new_ends_what_began_before_it_also_in_the_same_second() {
+    let world = World::start().await;
+    let mut before = world.browser();
+    let page = login(&mut before, "wangfang", PASSWORD).await;
+    wait(&mut before, page).await;
+    assert_eq!(before.get(PORTAL, "/").await.status, StatusCode::OK);
+    // The clock stands still: the store turns out to be new in the second of the login.
+    void_before(&world.store, world.clock.now().plus(1)).await;
+    let page = until(async || {
+        let page = before.get(PORTAL, "/").await;
+        (page.status != StatusCode::OK).then_some(page)
+    })
+    .await;
+    assert_eq!(page.code(), "TG-2019");
+    // Whoever comes now, still in that second, knows of it.
+    let mut after = world.browser();
+    let page = login(&mut after, "wangfang", PASSWORD).await;
+    wait(&mut after, page).await;
+    assert_eq!(after.get(PORTAL, "/").await.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -436,6 +436,13 @@ pub(crate) async fn change_account(store: &Embedded, name: &str, change: impl Fn
     store.publish(publication).await.expect("it is published");
 }
 
+/// Publishes that sessions which began earlier are void.
+pub(crate) async fn void_before(store: &Embedded, at: Timestamp) {
+    let platform = Platform { not_before: at, ..platform() };
+    let publication = Publication { platform: Some(Arc::new(platform)), departments: Vec::new() };
+    store.publish(publication).await.expect("it is published");
+}
+
 /// Does what the controller does with intents, for as long as the test lasts.
 pub(crate) async fn settle_intents(store: Embedded) {
     while let Ok(intent) = store.take().await {

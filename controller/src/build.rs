@@ -20,7 +20,9 @@ mod status;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tidegate_core::{AccountId, Department, DepartmentCode, Localized, Platform, Timestamp, Uid, Zone};
+use tidegate_core::{
+    AccountId, Department, DepartmentCode, Localized, Platform, Source, Timestamp, Uid, Zone,
+};
 use tidegate_store::Publication;
 
 use crate::credentials::{Effect, Vault};
@@ -345,10 +347,10 @@ impl Builder {
         Some(status::status(kept, key, source, self.settings.approvals_enforced, now))
     }
 
-    /// The generation of an object.
+    /// The UID and generation of an object.
     #[must_use]
-    pub fn generation(&self, key: &ObjectKey) -> Option<i64> {
-        self.register.source(key).map(|source| source.generation)
+    pub fn source(&self, key: &ObjectKey) -> Option<Source> {
+        self.register.source(key)
     }
 
     /// Forgets what was kept, so that everything is done from the start again.

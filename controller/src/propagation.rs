@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidegate_core::{DepartmentCode, Generation, Timestamp, Uid};
+use tidegate_core::{DepartmentCode, Generation, Source, Timestamp, Uid};
 use tidegate_store::{Ack, GatewayId, Report};
 
 use crate::objects::{ObjectKey, TenantName};
@@ -22,21 +22,21 @@ const IN_FLIGHT_MAX: usize = 256;
 /// Which publication first said what an object says now.
 #[derive(Clone, Debug, Default)]
 pub struct Stamps {
-    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, (i64, Generation)>>,
+    tenants: BTreeMap<TenantName, BTreeMap<ObjectKey, (Source, Generation)>>,
 }
 
 impl Stamps {
-    /// Notes the publication after which a tenant's `objects` (each with its own generation) are all published.
+    /// Notes the publication after which a tenant's `objects` (each with its UID and generation) are all published.
     pub fn note<'a>(
         &mut self,
         tenant: &TenantName,
-        objects: impl Iterator<Item = (&'a ObjectKey, i64)>,
+        objects: impl Iterator<Item = (&'a ObjectKey, Source)>,
         published: Generation,
     ) {
         let before = self.tenants.remove(tenant).unwrap_or_default();
-        let stamp = |(key, generation): (&'a ObjectKey, i64)| match before.get(key) {
-            Some(stamp) if stamp.0 == generation => (key.clone(), *stamp),
-            _ => (key.clone(), (generation, published)),
+        let stamp = |(key, source): (&'a ObjectKey, Source)| match before.get(key) {
+            Some(stamp) if stamp.0 == source => (key.clone(), stamp.clone()),
+            _ => (key.clone(), (source, published)),
         };
         let next: BTreeMap<_, _> = objects.map(stamp).collect();
         if !next.is_empty() {
@@ -46,9 +46,9 @@ impl Stamps {
 
     /// The publication an object waits for.
     #[must_use]
-    pub fn of(&self, key: &ObjectKey, generation: i64) -> Option<Generation> {
+    pub fn of(&self, key: &ObjectKey, source: &Source) -> Option<Generation> {
         let stamp = self.tenants.get(key.tenant())?.get(key)?;
-        (stamp.0 == generation).then_some(stamp.1)
+        (stamp.0 == *source).then_some(stamp.1)
     }
 }
 
@@ -334,16 +334,20 @@ mod tests {
     }
 
     #[test]
-    fn only_a_new_generation_of_an_object_waits_again() {
+    fn only_a_new_generation_of_an_object_or_another_object_waits_again() {
         let key = ObjectKey::new(ObjectKind::Resource, "dept-sbj", "x");
+        let source = |uid: &str, generation| Source { uid: uid.parse().unwrap(), generation };
         let mut stamps = Stamps::default();
-        stamps.note(key.tenant(), [(&key, 1)].into_iter(), generation(1));
-        stamps.note(key.tenant(), [(&key, 1)].into_iter(), generation(2));
-        assert_eq!(stamps.of(&key, 1), Some(generation(1)));
-        stamps.note(key.tenant(), [(&key, 2)].into_iter(), generation(3));
-        assert_eq!(stamps.of(&key, 2), Some(generation(3)));
-        assert_eq!(stamps.of(&key, 1), None);
-        stamps.note(key.tenant(), [].into_iter(), generation(4));
-        assert_eq!(stamps.of(&key, 2), None);
+        let mut note = |seen: &[Source], published| {
+            stamps.note(key.tenant(), seen.iter().map(|seen| (&key, seen.clone())), generation(published));
+            [("u-1", 1), ("u-1", 2), ("u-2", 2)].map(|(uid, generation)| {
+                stamps.of(&key, &source(uid, generation)).map(|published| published.sequence)
+            })
+        };
+        assert_eq!(note(&[source("u-1", 1)], 1), [Some(1), None, None]);
+        assert_eq!(note(&[source("u-1", 1)], 2), [Some(1), None, None]);
+        assert_eq!(note(&[source("u-1", 2)], 3), [None, Some(3), None]);
+        assert_eq!(note(&[source("u-2", 2)], 4), [None, None, Some(4)]);
+        assert_eq!(note(&[], 5), [None; 3]);
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
-use tidegate_core::{Source, Timestamp};
+use tidegate_core::{Source, Timestamp, Uid};
 
 use crate::events::Problem;
 use crate::objects::{ObjectKey, ObjectKind, TenantName, pack};
@@ -188,6 +188,8 @@ pub struct Ledger {
 /// What was said about one object, in short.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
+    /// Of the object's UID: another object may have its name and its generation by now.
+    object: u64,
     generation: i64,
     /// Of everything but the times.
     digest: u64,
@@ -219,10 +221,11 @@ impl Ledger {
                 continue;
             }
             let document = state.read(&path)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            let known = document.and_then(|document: Document| Some((document.key()?, document)));
+            let known =
+                document.and_then(|document: Document| Some((document.key()?, document.source()?, document)));
             match known {
-                Some((key, document)) => {
-                    let said = Said::of(document.generation, &document.conditions, |condition| {
+                Some((key, source, document)) => {
+                    let said = Said::of(&source, &document.conditions, |condition| {
                         parse_rfc3339(&condition.last_transition_time)
                     });
                     ledger.note(&key, Some(said));
@@ -280,16 +283,16 @@ impl Ledger {
         }
     }
 
-    /// Whether it was already said of this generation that it is accepted, or refused for this reason.
+    /// Whether it was already said of this object and generation that it is accepted, or refused for this reason.
     #[must_use]
-    pub fn knows(&self, key: &ObjectKey, generation: i64, refusal: Option<&str>) -> bool {
+    pub fn knows(&self, key: &ObjectKey, source: &Source, refusal: Option<&str>) -> bool {
         self.said(key).is_some_and(|said| {
             let same = match (said.refused.as_deref(), refusal) {
                 (None, None) => true,
                 (Some(said), Some(refusal)) => said.starts_with(refusal),
                 _ => false,
             };
-            said.generation == generation && same
+            said.is_about(&source.uid) && said.generation == source.generation && same
         })
     }
 
@@ -308,11 +311,11 @@ impl Ledger {
 
     /// Says what became of an object, if it is anything else than before; whether it was.
     pub fn say(&mut self, state: &State, status: &ObjectStatus, now: Timestamp) -> Result<bool, StateError> {
-        let before = self.said(&status.key);
+        let before = self.said(&status.key).filter(|said| said.is_about(&status.source.uid));
         if before.is_some_and(|said| said.digest == digest(&status.conditions)) {
             return Ok(false);
         }
-        let said = Said::of(status.source.generation, &status.conditions, |condition| {
+        let said = Said::of(&status.source, &status.conditions, |condition| {
             let since = before.and_then(|said| said.since(condition.r#type, condition.status));
             Some(since.unwrap_or(now))
         });
@@ -334,7 +337,7 @@ impl Ledger {
 impl Said {
     /// A summary of conditions. A condition without a time is as good as never said.
     pub(crate) fn of(
-        generation: i64,
+        source: &Source,
         conditions: &[Condition],
         since: impl Fn(&Condition) -> Option<Timestamp>,
     ) -> Self {
@@ -345,13 +348,30 @@ impl Said {
             .iter()
             .find(|condition| condition.r#type == ConditionType::Accepted && condition.status != Truth::True)
             .map(|condition| condition.message.as_str().into());
-        Self { generation, digest: digest(conditions), since: times.collect(), refused }
+        Self {
+            object: digest_of(&source.uid),
+            generation: source.generation,
+            digest: digest(conditions),
+            since: times.collect(),
+            refused,
+        }
+    }
+
+    /// Whether it was said about the object with this UID.
+    fn is_about(&self, uid: &Uid) -> bool {
+        self.object == digest_of(uid)
     }
 
     fn since(&self, r#type: ConditionType, status: Truth) -> Option<Timestamp> {
         let found = self.since.iter().find(|(known, truth, _)| *known == r#type && *truth == status);
         found.map(|(_, _, since)| *since)
     }
+}
+
+fn digest_of(uid: &Uid) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    uid.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Of everything but the times.
@@ -382,6 +402,10 @@ impl Document {
 
     fn key(&self) -> Option<ObjectKey> {
         Some(ObjectKey::new(ObjectKind::named(&self.kind)?, &self.namespace, &self.name))
+    }
+
+    fn source(&self) -> Option<Source> {
+        Some(Source { uid: self.uid.parse().ok()?, generation: self.generation })
     }
 }
 
@@ -440,6 +464,21 @@ mod tests {
         ledger.unsay(&state, &key).unwrap();
         assert_eq!(ledger.of(key.tenant()).count(), 0);
         assert!(!dir.path().join("status/vpnuser-dept-sbj-li.json").exists());
+    }
+
+    #[test]
+    fn another_object_of_the_same_name_is_spoken_of_anew() {
+        let dir = tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let mut ledger = Ledger::load(&state).unwrap();
+        let (one, mut other) = (status(1, Truth::True), status(1, Truth::True));
+        other.source.uid = "u-2".parse().unwrap();
+        ledger.say(&state, &one, NOW).unwrap();
+        assert!(ledger.knows(&one.key, &one.source, None));
+        assert!(!ledger.knows(&one.key, &other.source, None));
+        assert!(ledger.say(&state, &other, NOW.plus(9)).unwrap());
+        let text = std::fs::read_to_string(dir.path().join("status/vpnuser-dept-sbj-li.json")).unwrap();
+        assert!(text.contains("\"u-2\"") && text.contains("08:53:29Z"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Conditions in the form in which they are applied to an object's status.
 
 use serde_json::{Value, json};
+use tidegate_core::{Source, Uid};
 use tidegate_crd::API_VERSION;
 
 use super::patches::{Aspect, Target};
@@ -34,8 +35,8 @@ pub(super) fn metadata(key: &ObjectKey, uid: &str) -> Value {
     metadata
 }
 
-/// What an object's status says, JSON, if a controller wrote it.
-pub(super) fn said(status: &str) -> Option<Said> {
+/// What the status of the object with this UID says, JSON, if a controller wrote it.
+pub(super) fn said(uid: Uid, status: &str) -> Option<Said> {
     #[derive(serde::Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Status {
@@ -45,12 +46,13 @@ pub(super) fn said(status: &str) -> Option<Said> {
     let mut status: Status = serde_json::from_str(status).ok()?;
     status.conditions.sort_by_key(|condition| condition.r#type);
     let since = |condition: &Condition| parse_rfc3339(&condition.last_transition_time);
-    Some(Said::of(status.observed_generation, &status.conditions, since))
+    let source = Source { uid, generation: status.observed_generation };
+    Some(Said::of(&source, &status.conditions, since))
 }
 
 #[cfg(test)]
 mod tests {
-    use tidegate_core::{Source, Timestamp};
+    use tidegate_core::Timestamp;
 
     use super::*;
     use crate::objects::ObjectKind;
@@ -64,10 +66,11 @@ mod tests {
         status.set(ConditionType::Accepted, Truth::True, "Accepted", "valid as written");
         status.set(ConditionType::Approved, Truth::False, "AccountNotApproved", "");
         let now = Timestamp(1_760_000_000);
-        let written = Said::of(3, &status.conditions, |_| Some(now));
+        let written = Said::of(&status.source, &status.conditions, |_| Some(now));
         let body = body(&key, &Document::of(&status, &written));
         assert_eq!(body["metadata"]["uid"], "u-1");
-        assert_eq!(said(&body["status"].to_string()), Some(written));
-        assert_eq!(said(r#"{"conditions": []}"#), None);
+        let uid = || status.source.uid.clone();
+        assert_eq!(said(uid(), &body["status"].to_string()), Some(written));
+        assert_eq!(said(uid(), r#"{"conditions": []}"#), None);
     }
 }

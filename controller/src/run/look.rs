@@ -110,7 +110,7 @@ impl<S: Store> Controller<S> {
         }
         let accepted = status.is(ConditionType::Accepted);
         let (truth, reason, message) = if accepted {
-            let wanted = self.stamps.of(key, status.source.generation);
+            let wanted = self.stamps.of(key, &status.source);
             judge(reports, wanted, department_of(&key.namespace).as_ref(), now)
         } else {
             (Truth::False, "NotAccepted", "only what is accepted is published".to_owned())

@@ -206,8 +206,8 @@ impl<S: Store> Controller<S> {
             let found = &kept.tenant().found;
             self.unsaid.extend(found.keys().cloned());
             self.unsaid.extend(self.ledger.of(name).filter(|key| !found.contains_key(*key)).cloned());
-            let generations = found.keys().filter_map(|key| Some((key, self.builder.generation(key)?)));
-            self.stamps.note(name, generations, self.published.generation);
+            let sources = found.keys().filter_map(|key| Some((key, self.builder.source(key)?)));
+            self.stamps.note(name, sources, self.published.generation);
         }
         if self.seen.is_empty() {
             let gone = self.ledger.tenants().filter(|name| !reading.tenants.contains_key(*name));
@@ -359,9 +359,9 @@ impl<S: Store> Controller<S> {
                     &refusal.message,
                 ));
             }
-            let Some(generation) = self.builder.generation(key) else { continue };
+            let Some(source) = self.builder.source(key) else { continue };
             let refused = refusal.map(ToString::to_string);
-            if self.ledger.knows(key, generation, refused.as_deref()) {
+            if self.ledger.knows(key, &source, refused.as_deref()) {
                 continue;
             }
             if refusal.is_none() {
@@ -374,7 +374,7 @@ impl<S: Store> Controller<S> {
                         kind: key.kind.as_str().into(),
                         namespace: (*key.namespace).into(),
                         name: (*key.name).into(),
-                        generation,
+                        generation: source.generation,
                         origin: reading.place(key, "").into(),
                     },
                     refused: refusal.map(|refusal| (refusal.code, refusal.message.as_str().into())),

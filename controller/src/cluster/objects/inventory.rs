@@ -493,8 +493,8 @@ fn seen(kind: ObjectKind, raw: Raw, first: bool) -> Option<(ObjectKey, Seen)> {
         places: None,
     };
     // Later only we speak, and know what we said.
-    let said =
-        raw.status.as_deref().filter(|_| first).and_then(|status| status::said(status.get()).map(Box::new));
+    let said = raw.status.as_deref().filter(|_| first).zip(uid.clone());
+    let said = said.and_then(|(status, uid)| status::said(uid, status.get()).map(Box::new));
     let is_account = kind == ObjectKind::VpnUser;
     Some((key, Seen { found: Arc::new(found), said, uid, is_account, deleting: raw.deleting, held }))
 }

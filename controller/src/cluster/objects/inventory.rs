@@ -213,9 +213,9 @@ impl Inventory {
             return;
         }
         let listed = matches!(event, Event::InitDone);
-        let (was_listed, missing) = (listing.listed, listing.missing.clone());
+        let (was_listed, missing) = (listing.listed, listing.missing.len());
         let noted = listing.take(event);
-        self.changed |= !was_listed && listing.listed || missing != listing.missing;
+        self.changed |= !was_listed && listing.listed || missing != listing.missing.len();
         if listed && !listing.missing.is_empty() {
             tracing::error!(
                 accounts = listing.missing.len(),

@@ -474,13 +474,15 @@ async fn tell_time(shared: Arc<Shared>) {
     }
 }
 
-/// Publishes once more what another key sealed: that key is going to be thrown away.
+/// Publishes once more what another key sealed: that key is going to be thrown away. What cannot be read stays, until
+/// whoever has it publishes it.
 async fn reseal(shared: Arc<Shared>) {
     let EtcdRole::Controller { term } = shared.role else { return };
     loop {
         match publish::is_sealed(&shared).await {
             Ok(true) => return,
-            Ok(false) => match publish_again(&shared, term).await {
+            Ok(false) if shared.shown().platform.is_none() => return,
+            Ok(false) => match publish_again(&shared, term, Others::Stay).await {
                 Ok(generation) => return tracing::info!(%generation, "sealed with the pool's newest key"),
                 Err(error @ StoreError::Fenced(_)) => {
                     return tracing::warn!(%error, "another controller seals it");
@@ -499,7 +501,7 @@ async fn restore(shared: Arc<Shared>) {
     let mut resets = shared.resets.subscribe();
     while resets.changed().await.is_ok() {
         loop {
-            match publish_again(&shared, term).await {
+            match publish_again(&shared, term, Others::Go).await {
                 Ok(generation) => {
                     tracing::warn!(%generation, "what was published is in the store again");
                     break;
@@ -515,15 +517,26 @@ async fn restore(shared: Arc<Shared>) {
     }
 }
 
-async fn publish_again(shared: &Arc<Shared>, term: u64) -> StoreResult<Generation> {
+/// What becomes of departments in the store that are not in force here.
+enum Others {
+    /// They could not be read.
+    Stay,
+    /// They are of an earlier state of the store.
+    Go,
+}
+
+/// Publishes what is in force.
+async fn publish_again(shared: &Arc<Shared>, term: u64, others: Others) -> StoreResult<Generation> {
     let mut pen = shared.pen.lock().await;
     publish::claim_term(&shared.link, term).await?;
     let mut read = Pen::read(shared).await?;
     let shown = shared.shown();
     let put = shown.departments.values().map(|entry| Change::Put(Arc::clone(&entry.value)));
     let mut departments: Vec<Change> = put.collect();
-    let extra = read.departments().filter(|code| !shown.departments.contains_key(*code));
-    departments.extend(extra.map(|code| Change::Remove(code.clone())));
+    if matches!(others, Others::Go) {
+        let extra = read.departments().filter(|code| !shown.departments.contains_key(*code));
+        departments.extend(extra.map(|code| Change::Remove(code.clone())));
+    }
     let platform = shown.platform.as_ref().map(|entry| Arc::clone(&entry.value));
     let generation = read.publish(shared, term, Publication { platform, departments }, true).await?;
     *pen = Some(read);

@@ -192,7 +192,7 @@ impl Feed {
         for stored in listed.iter().take(ENDED).flatten() {
             self.stage(&stored.key, Some(&stored.value), stored.revision);
         }
-        self.shared.note_ended(listed.get(ENDED).into_iter().flatten());
+        self.end(listed.get(ENDED).map(Vec::as_slice).unwrap_or_default()).await;
         self.tracker.listed(identity);
         if resume == Resume::NewStore {
             self.shared.leases.forget().await;
@@ -273,11 +273,16 @@ impl Feed {
                 self.shared.offered.send_modify(|count| *count = count.wrapping_add(1));
             }
         }
+        self.end(&ended).await;
+        if configuration { self.settle(link).await } else { Ok(()) }
+    }
+
+    /// Ends sessions here.
+    async fn end(&mut self, ended: &[Stored]) {
         if !ended.is_empty() {
             self.outdate_disk().await;
+            self.shared.note_ended(ended);
         }
-        self.shared.note_ended(&ended);
-        if configuration { self.settle(link).await } else { Ok(()) }
     }
 
     /// Compares the controller's time with our own.

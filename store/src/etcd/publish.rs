@@ -53,18 +53,19 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    async fn put(&mut self, sealer: &Sealer, key: String, plain: &[u8]) -> StoreResult<()> {
-        let sealed = sealer.seal(Purpose::Configuration, &key, plain)?;
-        self.add(sealed.len(), TxnOp::put(key, sealed, None)).await
-    }
-
-    async fn add(&mut self, size: usize, operation: TxnOp) -> StoreResult<()> {
-        let full = self.operations.len() >= OPERATIONS || self.bytes + size > BATCH;
-        if full && !self.operations.is_empty() {
-            self.send().await?;
-        }
+    async fn add(&mut self, (size, operation): (usize, TxnOp)) -> StoreResult<()> {
+        self.make_room(1, size).await?;
         self.bytes += size;
         self.operations.push(operation);
+        Ok(())
+    }
+
+    /// Writes what was added, unless so much more fits beside it.
+    async fn make_room(&mut self, operations: usize, bytes: usize) -> StoreResult<()> {
+        let fits = self.operations.len() + operations <= OPERATIONS && self.bytes + bytes <= BATCH;
+        if !fits && !self.operations.is_empty() {
+            self.send().await?;
+        }
         Ok(())
     }
 
@@ -73,6 +74,12 @@ impl Batch<'_> {
         self.bytes = 0;
         write(self.shared, self.term, std::mem::take(&mut self.operations)).await
     }
+}
+
+/// A write of the configuration, and its size.
+fn put(sealer: &Sealer, key: String, plain: &[u8]) -> StoreResult<(usize, TxnOp)> {
+    let sealed = sealer.seal(Purpose::Configuration, &key, plain)?;
+    Ok((sealed.len(), TxnOp::put(key, sealed, None)))
 }
 
 /// A publication, compared and packed.
@@ -246,13 +253,14 @@ impl Pen {
             // Until a manifest names it, it is garbage.
             self.garbage.insert(*digest, (Instant::now(), self.publications));
             for (number, chunk) in (0..).zip(part.chunks(bounds::CHUNK)) {
-                batch.put(sealer, batch.shared.keys.blob(digest, number), chunk).await?;
+                batch.add(put(sealer, batch.shared.keys.blob(digest, number), chunk)?).await?;
             }
         }
         Ok(())
     }
 
-    /// The manifests, and last the head, which makes all of it visible: no reader shows anything before.
+    /// The manifests, and last the head, which makes all of it visible: no follower shows anything before. Whoever reads
+    /// everything in between would see some of it, so they are written at once as far as they fit.
     async fn add_manifests(
         &self,
         batch: &mut Batch<'_>,
@@ -261,22 +269,27 @@ impl Pen {
         next: Generation,
     ) -> StoreResult<()> {
         let keys = &batch.shared.keys;
+        let mut operations = Vec::new();
         let platform = match &plan.platform {
             Some(packed) => {
-                batch.put(sealer, keys.platform(), &encode_manifest(&packed.manifest)).await?;
+                operations.push(put(sealer, keys.platform(), &encode_manifest(&packed.manifest))?);
                 Some(next)
             }
             None => self.platform.as_ref().map(|written| written.manifest.generation),
         };
         for (code, packed) in &plan.departments {
-            match packed {
-                Some(packed) => {
-                    batch.put(sealer, keys.manifest(code), &encode_manifest(&packed.manifest)).await?;
-                }
-                None => batch.add(0, TxnOp::delete(keys.manifest(code), None)).await?,
-            }
+            let key = keys.manifest(code);
+            operations.push(match packed {
+                Some(packed) => put(sealer, key, &encode_manifest(&packed.manifest))?,
+                None => (0, TxnOp::delete(key, None)),
+            });
         }
-        batch.put(sealer, keys.head(), &encode_head(Head { generation: next, platform })).await
+        operations.push(put(sealer, keys.head(), &encode_head(Head { generation: next, platform }))?);
+        batch.make_room(operations.len(), operations.iter().map(|(size, _)| size).sum()).await?;
+        for operation in operations {
+            batch.add(operation).await?;
+        }
+        Ok(())
     }
 
     fn note(&mut self, kid: u32, plan: Plan, next: Generation) {

@@ -79,6 +79,46 @@ async fn what_an_older_key_sealed_is_sealed_anew_although_nothing_changed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_no_key_opens_is_not_taken_away() {
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    pen.publish(publication(&["a", "b"])).await.expect("publish");
+    pen.close().await;
+    // The ring was lost and made anew; what is published comes back with the objects, one department after the other.
+    let lost = EtcdConfig { ring: vec![(2, [9; 32])], ..config(&members, EtcdRole::Controller { term: 2 }) };
+    let pen = Etcd::connect(lost).await.expect("the controller");
+    let platform = Some(Arc::new(sample::platform()));
+    let departments = vec![Change::Put(Arc::new(sample::department("tax", &["c"])))];
+    pen.publish(Publication { platform, departments }).await.expect("publish");
+    let manifests = ["get", "--prefix", "--keys-only", "/tidegate/v1/pools/main/departments/"];
+    let manifests = members.etcdctl(&manifests).expect("manifests");
+    assert!(manifests.contains("departments/sbj/") && manifests.contains("departments/tax/"), "{manifests}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn manifests_and_head_come_at_once() {
+    let members = super::start_or_skip!(1);
+    let pen = controller(&members, 1).await.expect("the controller");
+    // Of some number of departments the parts leave room in their last transaction for some manifests only.
+    for count in 20..40 {
+        let department = |number: u32| {
+            let code = format!("d{count}x{number}");
+            Change::Put(Arc::new(sample::department(&code, &[&code])))
+        };
+        let (platform, departments) = (sample::platform(), (0..count).map(department).collect());
+        let before = pen.identity().await.expect("a revision").revision;
+        pen.publish(Publication { platform: Some(Arc::new(platform)), departments }).await.expect("publish");
+        let all = ["get", "--prefix", "/tidegate/v1/pools/main/departments/", "--write-out=json"];
+        let all: serde_json::Value =
+            serde_json::from_str(&members.etcdctl(&all).expect("all")).expect("JSON");
+        let written =
+            all["kvs"].as_array().expect("keys").iter().filter_map(|kv| kv["mod_revision"].as_i64());
+        let revisions: std::collections::BTreeSet<i64> = written.filter(|at| *at > before).collect();
+        assert_eq!(revisions.len(), 1, "{count} departments");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_controllers_time_is_compared_with_the_own() {
     let members = super::start_or_skip!(1);
     let _pen = controller(&members, 1).await.expect("the controller");

@@ -42,6 +42,8 @@ pub struct Kept {
     counts: BTreeMap<ObjectKind, (i64, i64)>,
     department: Option<Arc<Department>>,
     ripens: bool,
+    /// When it was judged.
+    judged: Option<Timestamp>,
     holds_until: Option<Timestamp>,
 }
 
@@ -52,7 +54,8 @@ impl Kept {
         if same {
             self.read = Arc::clone(tenant);
         }
-        same && now < self.holds_until()
+        // A clock that went back may have judged by a day that is not here yet.
+        same && self.judged.is_none_or(|at| at <= now) && now < self.holds_until()
     }
 
     /// When time alone changes something.
@@ -198,6 +201,7 @@ impl Kept {
         now: Timestamp,
     ) -> Vec<(AccountId, Effect)> {
         let ripens = if self.ripens { now.plus(RIPENS_S) } else { Timestamp::NEVER };
+        self.judged = Some(now);
         self.holds_until = Some(ripens);
         let Some(code) = department_of(name) else { return Vec::new() };
         let age = self.department_form.as_deref().and_then(settings_of);

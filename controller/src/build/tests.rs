@@ -371,3 +371,21 @@ fn objects_in_no_departments_namespace_are_refused() {
     assert_eq!(condition(&built, &unknown, ConditionType::Accepted).1, "WrongNamespace");
     assert_eq!(built.departments[&code()].accounts.len(), 1);
 }
+
+#[test]
+fn a_clock_that_went_back_takes_back_what_it_said() {
+    let mut world = World::new();
+    let mut short = user();
+    short["request"]["validUntil"] = json!(crate::time::rfc3339(NOW.plus(DAY)));
+    world.write(user_key("li"), short);
+    let reading = world.reading();
+    let mut has_standing = |now| {
+        world.builder.take(&reading, &world.state, now).unwrap();
+        world.builder.done(&Published::default());
+        let uid = world.builder.source(&user_key("li")).unwrap().uid;
+        world.builder.vault.record(&uid).unwrap().has_standing()
+    };
+    assert!(has_standing(NOW));
+    assert!(!has_standing(NOW.plus(2 * DAY)));
+    assert!(has_standing(NOW.plus(1)));
+}

@@ -198,6 +198,8 @@ struct Next {
     reports_at: Instant,
     /// No intent is taken before.
     intents_from: Instant,
+    /// Whether everything that was read and asked for is published, whatever else has to be tried again.
+    published: bool,
 }
 
 impl Next {

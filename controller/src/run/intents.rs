@@ -81,7 +81,7 @@ impl<S: Store> Controller<S> {
                 // Published before it is settled: who hears "done" finds it in force.
                 self.builder.touch(&intent.account.department);
                 next = self.round(reading).await;
-                if next.retry.is_some() {
+                if !next.published {
                     return Next { intents_from: Instant::now() + RETRY, ..next };
                 }
                 Outcome::Done { version }

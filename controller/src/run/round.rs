@@ -137,6 +137,7 @@ impl<S: Store> Controller<S> {
         let outcome = self.attempt(reading, now).await;
         self.metrics.build_seconds.observe(started.elapsed().as_secs_f64());
         let later = || Some(Instant::now() + RETRY);
+        let published = outcome.is_ok();
         let (holds_until, retry) = match outcome {
             Ok(laid_out) => match laid_out {
                 _ if self.builder.vault.has_unsaved() => (self.builder.holds_until(), later()),
@@ -149,7 +150,7 @@ impl<S: Store> Controller<S> {
         };
         // Gateways are given a moment, so that one look is enough.
         let reports_at = *self.look_at.get_or_insert(Instant::now() + LOOK);
-        Next { holds_until, retry, reports_at, intents_from: Instant::now() }
+        Next { holds_until, retry, reports_at, intents_from: Instant::now(), published }
     }
 
     async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<LaidOut, Unfinished> {

@@ -170,6 +170,18 @@ async fn a_person_activates_with_the_code_of_the_slip() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slip_that_cannot_be_laid_out_holds_up_nobodys_password() {
+    let mut world = World::start(small()).await;
+    let intent = activation(&world, 1).await;
+    std::fs::create_dir_all(world.path("activation/sbj/wu/in-the-way")).unwrap();
+    world.write(user("wu"));
+    world.event(|event| matches!(event, ControllerEvent::WriteFailed { .. })).await;
+    world.store.offer(intent.clone()).await.unwrap();
+    assert!(matches!(outcome(&world, intent.id).await, Outcome::Done { .. }));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_truth_and_settling_repeats_as_a_no_op() {
     let world = World::start(small()).await;
     let intent = activation(&world, 1).await;

@@ -150,7 +150,7 @@ async fn run<S: Store>(
     loop {
         let event = tokio::select! {
             biased;
-            _ = &mut stopping => return controller.ledger,
+            _ = &mut stopping => return controller.handed_on(),
             changed = objects.changed(), if !source_gone => Event::Objects(changed.is_ok()),
             intent = take(&controller, next.intents_from) => Event::Intent(intent),
             () = tokio::time::sleep(until(next.holds_until)) => Event::Time,

@@ -324,6 +324,14 @@ impl State {
         }
     }
 
+    /// Objects whose conditions are not written yet.
+    pub(crate) fn unspoken(&self) -> Vec<ObjectKey> {
+        match &self.place {
+            Place::Directory { .. } => Vec::new(),
+            Place::Cluster(keep) => keep.unspoken(),
+        }
+    }
+
     /// Removes the conditions of an object that is gone; in a cluster they went with it.
     pub(crate) fn unsay(&self, key: &ObjectKey) -> Result<(), StateError> {
         match &self.place {

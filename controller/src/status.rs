@@ -324,6 +324,14 @@ impl Ledger {
         Ok(true)
     }
 
+    /// What was said of an object may not have come to it, so it is said again.
+    pub fn doubt(&mut self, key: &ObjectKey) {
+        let said = self.tenants.get_mut(key.tenant()).and_then(|objects| objects.get_mut(key));
+        if let Some(said) = said {
+            said.digest = !said.digest;
+        }
+    }
+
     /// Takes back what was said of an object that is gone.
     pub fn unsay(&mut self, state: &State, key: &ObjectKey) -> Result<(), StateError> {
         if self.said(key).is_some() {
@@ -479,6 +487,20 @@ mod tests {
         assert!(ledger.say(&state, &other, NOW.plus(9)).unwrap());
         let text = std::fs::read_to_string(dir.path().join("status/vpnuser-dept-sbj-li.json")).unwrap();
         assert!(text.contains("\"u-2\"") && text.contains("08:53:29Z"), "{text}");
+    }
+
+    #[test]
+    fn what_may_not_have_come_is_said_again_with_its_times() {
+        let dir = tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let mut ledger = Ledger::load(&state).unwrap();
+        let one = status(1, Truth::True);
+        ledger.say(&state, &one, NOW).unwrap();
+        ledger.doubt(&one.key);
+        assert!(ledger.say(&state, &one, NOW.plus(9)).unwrap());
+        let text = std::fs::read_to_string(dir.path().join("status/vpnuser-dept-sbj-li.json")).unwrap();
+        assert!(text.contains("08:53:20Z") && !text.contains("08:53:29Z"), "{text}");
+        assert!(!ledger.say(&state, &one, NOW.plus(9)).unwrap());
     }
 
     #[test]

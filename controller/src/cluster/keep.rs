@@ -272,6 +272,12 @@ impl Keep {
         self.patches.push(status::target(key), status::body(key, status));
     }
 
+    /// Objects whose conditions wait to be written, or are being written.
+    pub(crate) fn unspoken(&self) -> Vec<ObjectKey> {
+        let unapplied = self.patches.unapplied().into_iter();
+        unapplied.filter_map(|target| status::is_target(&target).then_some(target.key)).collect()
+    }
+
     pub(crate) fn unsay(&self, key: &ObjectKey) {
         self.patches.forget(&status::target(key));
     }

@@ -110,8 +110,14 @@ impl Patches {
 
     /// For how many more objects there is room.
     pub(super) fn room(&self) -> usize {
+        let waiting = self.line.lock();
         // Each may have two aspects.
-        WAITING_MAX.saturating_sub(self.line.lock().bodies.len().div_ceil(2))
+        WAITING_MAX.saturating_sub((waiting.bodies.len() + waiting.busy.len()).div_ceil(2))
+    }
+
+    /// What is not known to be applied.
+    pub(super) fn unapplied(&self) -> BTreeSet<Target> {
+        self.line.lock().unapplied()
     }
 
     /// Applies nothing about it any more.
@@ -127,6 +133,11 @@ impl Line {
 }
 
 impl Waiting {
+    /// All that wait for their turn, are under way, or rest after a failure.
+    fn unapplied(&self) -> BTreeSet<Target> {
+        self.bodies.keys().chain(&self.busy).cloned().collect()
+    }
+
     /// The next whose turn it is.
     fn next(&mut self) -> Option<(Target, Body)> {
         for _ in 0..self.order.len() {
@@ -252,9 +263,14 @@ mod tests {
         push(&mut waiting, "a", 4);
         assert_eq!(next(&mut waiting), Some((target("b"), 3)));
         assert_eq!(next(&mut waiting), None, "a is under way");
+        assert_eq!(waiting.unapplied(), BTreeSet::from([target("a"), target("b")]));
         waiting.done(target("a"), None);
         assert_eq!(next(&mut waiting), Some((target("a"), 4)));
         assert_eq!(next(&mut waiting), None);
+        assert_eq!(waiting.unapplied(), BTreeSet::from([target("a"), target("b")]), "under way");
+        waiting.done(target("b"), None);
+        waiting.done(target("a"), None);
+        assert!(waiting.unapplied().is_empty());
     }
 
     #[test]

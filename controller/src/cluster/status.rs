@@ -13,6 +13,11 @@ pub(super) fn target(key: &ObjectKey) -> Target {
     Target { key: key.clone(), aspect: Aspect::Status }
 }
 
+/// Whether it is an object's status that is applied.
+pub(super) fn is_target(target: &Target) -> bool {
+    target.aspect == Aspect::Status
+}
+
 /// What is applied. The UID is part of it, so that it never comes to another object of the same name.
 pub(super) fn body(key: &ObjectKey, status: &Document) -> Value {
     json!({

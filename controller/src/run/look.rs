@@ -5,13 +5,13 @@ use tidegate_store::{Report, Store};
 use tokio::time::Instant;
 
 use super::round::Controller;
-use super::{FIRST_GATEWAY_POLL, LOOK, PROPAGATION_POLL, REPORTS_POLL};
+use super::{FIRST_GATEWAY_POLL, LOOK, PROPAGATION_POLL, REPORTS_POLL, RETRY};
 use crate::fleet::Fleet;
 use crate::form::department_of;
 use crate::objects::{ObjectKey, ObjectKind, PLATFORM};
 use crate::propagation::{Affected, Outlook, judge};
 use crate::state::StateError;
-use crate::status::{ConditionType, Truth};
+use crate::status::{ConditionType, Ledger, Truth};
 
 /// Objects spoken of in one look; what else there is to say follows at once.
 const AT_ONCE_MAX: usize = 512;
@@ -34,8 +34,9 @@ impl<S: Store> Controller<S> {
         }
         self.metrics.in_flight.set(i64::try_from(self.in_flight.waiting()).unwrap_or(i64::MAX));
         self.find_unsaid(&reports, now);
-        let said = self.say(&reports, now);
-        if let Err(error) = said.and_then(|()| self.lay_out_problems()) {
+        let said = self.say(&reports, now).and_then(|()| self.lay_out_problems());
+        let failed = said.is_err();
+        if let Err(error) = said {
             let _told = self.state_failed(&error);
         }
         self.metrics.count_conditions(self.ledger.counts());
@@ -45,13 +46,13 @@ impl<S: Store> Controller<S> {
         if let Err(error) = self.state.mend() {
             let _told = self.state_failed(&error);
         }
-        Instant::now() + self.pause()
+        Instant::now() + if failed { RETRY } else { self.pause() }
     }
 
     /// How long until the next look.
     fn pause(&self) -> std::time::Duration {
         if !self.unsaid.is_empty() {
-            return LOOK;
+            return if self.state.room() > 0 { LOOK } else { PROPAGATION_POLL };
         }
         if self.waiting.is_empty() && !self.departures.any_waits() {
             return REPORTS_POLL;
@@ -124,6 +125,14 @@ impl<S: Store> Controller<S> {
         }
         self.hold(key);
         self.ledger.say(&self.state, &status, now).map(drop)
+    }
+
+    /// What was said, for the next controller. What is not on its object yet never comes there from us.
+    pub(super) fn handed_on(mut self) -> Ledger {
+        for key in self.state.unspoken() {
+            self.ledger.doubt(&key);
+        }
+        self.ledger
     }
 
     fn lay_out_problems(&mut self) -> Result<(), StateError> {

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_core::Timestamp;
 use tidegate_store::{Ack, GatewayId, Report};
 
+use super::call::CallError;
+
 /// Seconds without a lease after which a gateway's pod is deleted.
 const SILENT_S: i64 = 30;
 /// Seconds after which the next pod is deleted although the one before is still on its way out; on a node that is lost
@@ -84,9 +86,12 @@ impl Presence {
         verdict
     }
 
-    /// The pod that was to be deleted is not: the API server refused, or did not answer.
-    pub fn spared(&mut self) {
-        self.deleted = None;
+    /// The deletion failed. A pod that the API server refused to delete is there still; without an answer it may be on
+    /// its way out all the same, and the next one waits for it.
+    pub fn failed(&mut self, error: &CallError) {
+        if matches!(error, CallError::Refused { code, .. } if *code < 500) {
+            self.deleted = None;
+        }
     }
 }
 
@@ -118,6 +123,10 @@ mod tests {
             at: NOW,
         };
         Report { ack, sessions: Vec::new() }
+    }
+
+    fn refused(code: u16) -> CallError {
+        CallError::Refused { code, reason: String::new(), message: String::new() }
     }
 
     fn pods(uids: &[&str]) -> Pods {
@@ -168,9 +177,26 @@ mod tests {
         assert_eq!(judge(&[A, B], &[B, C], 62), pod(B), "it is gone");
         assert_eq!(judge(&[A, B, C], &[B, C], 300), None, "nobody is heard");
         assert_eq!(judge(&[A, B], &[B, C], 302), pod(B), "its deletion led to nothing");
-        presence.spared();
+        presence.failed(&refused(403));
         let again = presence.judge(&reports, &silent(&[A, B]), &pods(&[B, C]), 3_600, NOW.plus(304));
         assert_eq!(again.cut_off, pod(B), "what failed is tried again at once");
+    }
+
+    #[test]
+    fn a_deletion_without_an_answer_may_have_happened() {
+        for error in [CallError::Unanswered("timeout".into()), refused(504)] {
+            let mut presence = Presence::default();
+            let (reports, mut pods) = ([report(A), report(B), report(C)], pods(&[A, B, C]));
+            let judge = |presence: &mut Presence, pods: &Pods, after| {
+                presence.judge(&reports, &silent(&[A, B]), pods, 3_600, NOW.plus(after)).cut_off
+            };
+            judge(&mut presence, &pods, 0);
+            assert_eq!(judge(&mut presence, &pods, 30).expect("one").0, A);
+            presence.failed(&error);
+            pods.get_mut(A).expect("a pod").ending = true;
+            assert_eq!(judge(&mut presence, &pods, 32), None, "{error}");
+            assert_eq!(judge(&mut presence, &pods, 150).expect("in the end").0, B);
+        }
     }
 
     #[test]

@@ -265,7 +265,7 @@ impl Publishing<'_> {
         if let Some((uid, name)) = &verdict.cut_off {
             tracing::warn!(pod = name, "the gateway is cut off from etcd and its pod is replaced");
             if let Err(error) = self.replace(uid, name).await {
-                presence.spared();
+                presence.failed(&error);
                 return Err(error.to_string());
             }
         }

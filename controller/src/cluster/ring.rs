@@ -1,7 +1,7 @@
 //! A pool's keys and their rotation: pure, from what is there and what gateways have to the next step.
 //!
 //! ```text
-//!  asked for --> new key added --> every known gateway has it --> it seals --> the old ones go after every session
+//!  asked for --> new key added --> every known gateway has it --> it seals --> the one before goes after every session
 //!  asked for in an emergency ----------------------------------> it seals, and the old ones are gone
 //! ```
 //!
@@ -21,12 +21,14 @@ const KEY_BYTES: usize = 32;
 const CURRENT: &str = "current";
 /// Annotation of the Secret: what the last rotation was asked for with.
 const ASKED: &str = "tidegate.dev/rotated-for";
-/// Annotation of the Secret: since when its current key seals.
-const SINCE: &str = "tidegate.dev/sealing-since";
+/// Annotation of the Secret: since when its old keys seal no longer, such as `1=2026-11-25T08:00:00Z`.
+const RETIRED: &str = "tidegate.dev/retired-keys";
 /// How a rotation is asked for that does not wait: everybody logs in again.
 const EMERGENCY: &str = "emergency";
-/// Seconds after which nothing counts that the key before sealed: the longest ticket, and a day.
+/// Seconds after which nothing counts that an old key sealed: the longest ticket, and a day.
 const OLD_S: i64 = 8 * 24 * 3_600;
+/// Most keys; gateways take no folder with more.
+const KEYS_MAX: usize = 16;
 
 /// One key.
 pub type Key = (u32, [u8; KEY_BYTES]);
@@ -53,7 +55,8 @@ impl Acknowledged {
 pub struct Ring {
     keys: BTreeMap<u32, [u8; KEY_BYTES]>,
     current: u32,
-    since: Option<Timestamp>,
+    /// Since when old keys seal no longer.
+    retired: BTreeMap<u32, Timestamp>,
     asked: Option<String>,
 }
 
@@ -91,8 +94,13 @@ impl Ring {
                 .filter(|kid| keys.contains_key(kid))
                 .ok_or_else(|| format!("`{CURRENT}` names no key that is there; remove it"))?,
         };
-        let since = annotations.get(SINCE).and_then(|text| parse_rfc3339(text));
-        Ok(Self { keys, current, since, asked: annotations.get(ASKED).cloned() })
+        let notes = annotations.get(RETIRED).map(String::as_str).unwrap_or_default().split(',');
+        let retired = notes.filter_map(|note| {
+            let (kid, at) = note.split_once('=')?;
+            Some((kid.parse().ok().filter(|kid| keys.contains_key(kid))?, parse_rfc3339(at)?))
+        });
+        let retired = retired.collect();
+        Ok(Self { keys, current, retired, asked: annotations.get(ASKED).cloned() })
     }
 
     /// The keys, the one that seals last.
@@ -108,9 +116,11 @@ impl Ring {
     pub fn write(&self) -> (Data, BTreeMap<String, String>) {
         let keys = self.keys.iter().map(|(kid, key)| (kid.to_string(), key.to_vec()));
         let current = (CURRENT.to_owned(), self.current.to_string().into_bytes());
-        let since = self.since.map(|at| (SINCE.to_owned(), rfc3339(at)));
+        let retired: Vec<String> =
+            self.retired.iter().map(|(kid, at)| format!("{kid}={}", rfc3339(*at))).collect();
+        let retired = (RETIRED.to_owned(), retired.join(","));
         let asked = self.asked.clone().map(|asked| (ASKED.to_owned(), asked));
-        (keys.chain([current]).collect(), since.into_iter().chain(asked).collect())
+        (keys.chain([current]).collect(), asked.into_iter().chain([retired]).collect())
     }
 
     /// The next ring, if there is a step to take. `asked` is what a rotation is asked for with; the same word asks once.
@@ -126,29 +136,33 @@ impl Ring {
         let next = newest.checked_add(1)?;
         let asked = asked.filter(|asked| !asked.is_empty() && self.asked.as_deref() != Some(asked));
         if let Some(asked) = asked.filter(|asked| asked.starts_with(EMERGENCY)) {
-            let keys = BTreeMap::from([(next, fresh)]);
-            return Some(Self { keys, current: next, since: Some(now), asked: Some(asked.to_owned()) });
+            let (keys, retired) = (BTreeMap::from([(next, fresh)]), BTreeMap::new());
+            return Some(Self { keys, current: next, retired, asked: Some(asked.to_owned()) });
         }
         let mut ring = self.clone();
+        // Each old key has its own time: whoever asks for another every week would keep them all otherwise. One that
+        // somebody laid out by hand, or whose note was lost, counts from now.
+        for kid in self.keys.keys().filter(|kid| **kid != self.current && **kid != newest) {
+            let since = *ring.retired.entry(*kid).or_insert(now);
+            if now.since(since) >= OLD_S {
+                ring.keys.remove(kid);
+                ring.retired.remove(kid);
+            }
+        }
+        if ring != *self {
+            return Some(ring);
+        }
         if newest != self.current {
             // One rotation at a time: whoever asks for another waits until this one has come so far.
             if !acknowledged.by_all(newest) {
                 return None;
             }
             ring.current = newest;
-            ring.since = Some(now);
-        } else if let Some(asked) = asked {
+            ring.retired.insert(self.current, now);
+        } else {
+            let asked = asked.filter(|_| self.keys.len() < KEYS_MAX)?;
             ring.keys.insert(next, fresh);
             ring.asked = Some(asked.to_owned());
-        } else if self.keys.len() > 1 {
-            match self.since {
-                // Somebody laid the keys out by hand, or the Secret was restored: the time counts from now.
-                None => ring.since = Some(now),
-                Some(since) if now.since(since) >= OLD_S => ring.keys.retain(|kid, _| *kid == self.current),
-                Some(_) => return None,
-            }
-        } else {
-            return None;
         }
         Some(ring)
     }
@@ -162,7 +176,7 @@ mod tests {
 
     fn ring(kids: &[u32], current: u32) -> Ring {
         let keys = kids.iter().map(|kid| (*kid, [u8::try_from(*kid).expect("small"); KEY_BYTES])).collect();
-        Ring { keys, current, since: None, asked: None }
+        Ring { keys, current, retired: BTreeMap::new(), asked: None }
     }
 
     fn have(gateways: &[&[u32]]) -> Acknowledged {
@@ -227,6 +241,40 @@ mod tests {
         let noted = by_hand.step(None, &have(&[]), NOW, [9; KEY_BYTES]).expect("the time is noted");
         assert_eq!(kids(&noted), [1, 2]);
         assert_eq!(stored(&noted).step(None, &have(&[]), NOW.plus(60), [9; KEY_BYTES]), None);
+    }
+
+    #[test]
+    fn a_key_a_week_leaves_no_more_than_live_tickets_need() {
+        const WEEK_S: i64 = 7 * 24 * 3_600;
+        let mut ring = stored(&ring(&[1], 1));
+        for week in 0..30 {
+            let (now, word) = (NOW.plus(week * WEEK_S), format!("week-{week}"));
+            let everywhere =
+                have(&[&ring.keys.keys().copied().chain([ring.current + 1]).collect::<Vec<_>>()]);
+            for at in [now, now.plus(OLD_S - WEEK_S)] {
+                while let Some(next) = ring.step(Some(&word), &everywhere, at, [9; KEY_BYTES]) {
+                    ring = stored(&next);
+                }
+            }
+            assert_eq!(ring.current, u32::try_from(week).expect("small") + 2, "{ring:?}");
+            assert!(ring.keys.len() <= 2, "{ring:?}");
+        }
+    }
+
+    #[test]
+    fn there_are_never_more_keys_than_gateways_take() {
+        let mut ring = ring(&[1], 1);
+        for number in 0..100 {
+            let word = format!("{number}");
+            while let Some(next) = ring.step(Some(&word), &have(&[]), NOW, [9; KEY_BYTES]) {
+                ring = stored(&next);
+            }
+        }
+        assert_eq!(ring.keys.len(), KEYS_MAX);
+        let later = ring.step(Some("99"), &have(&[]), NOW.plus(OLD_S), [9; KEY_BYTES]).expect("they go");
+        assert_eq!(kids(&later), [16]);
+        let next = later.step(Some("99"), &have(&[]), NOW.plus(OLD_S), [9; KEY_BYTES]).expect("asked for");
+        assert_eq!(kids(&next), [17, 16], "whoever had to wait gets it then");
     }
 
     #[test]

@@ -24,6 +24,8 @@ use super::labels;
 use super::pki::{self, Leaf, Pair, PkiError};
 use super::ring::{Acknowledged, Key, Ring};
 
+/// How the names of our notes on a Secret begin.
+const NOTES: &str = "tidegate.dev/";
 /// When a certificate is made anew.
 const RENEW_AFTER: &str = "tidegate.dev/renew-after";
 /// What a certificate was made for.
@@ -70,7 +72,25 @@ pub struct Keeper {
     secrets: Api<Secret>,
     maps: Api<ConfigMap>,
     /// What must come back the same when it is deleted.
-    memory: BTreeMap<String, Data>,
+    memory: BTreeMap<String, Kept>,
+}
+
+/// A Secret as it lies there: its data, and our notes on it.
+#[derive(Clone, Default)]
+struct Kept {
+    data: Data,
+    notes: BTreeMap<String, String>,
+}
+
+impl Kept {
+    fn of(secret: &Secret) -> Self {
+        let notes = secret.metadata.annotations.iter().flatten();
+        let notes = notes.filter(|(name, _)| name.starts_with(NOTES));
+        Self {
+            data: data_of(secret),
+            notes: notes.map(|(name, text)| (name.clone(), text.clone())).collect(),
+        }
+    }
 }
 
 /// Names only: what is remembered are keys.
@@ -83,8 +103,8 @@ impl std::fmt::Debug for Keeper {
 
 /// What is to be done with a Secret as it was found.
 enum Next {
-    Use(Data),
-    Make { data: Data, annotations: BTreeMap<String, String> },
+    Use,
+    Make(Kept),
 }
 
 impl Keeper {
@@ -116,22 +136,23 @@ impl Keeper {
         let read = |data: &Data, annotations: Option<&BTreeMap<String, String>>| {
             Ring::read(data, annotations.unwrap_or(&BTreeMap::new())).map_err(|why| unusable(name, why))
         };
-        let data = self
+        let kept = self
             .settle(name, owner, |found| {
                 let Some(secret) = found else {
                     return Err(unusable(name, "it was removed meanwhile; it comes back".into()));
                 };
                 let ring = read(&data_of(secret), secret.metadata.annotations.as_ref())?;
                 let Some(next) = ring.step(asked, acknowledged, crate::time::now(), fresh) else {
-                    return Ok(Next::Use(data_of(secret)));
+                    return Ok(Next::Use);
                 };
                 tracing::info!(secret = name, before = ?ring, after = ?next, "the pool's keys change");
-                let (data, annotations) = next.write();
-                Ok(Next::Make { data, annotations })
+                let (data, notes) = next.write();
+                Ok(Next::Make(Kept { data, notes }))
             })
             .await?;
-        self.memory.insert(name.into(), data.clone());
-        Ok(read(&data, None)?.in_order())
+        let ring = read(&kept.data, None)?.in_order();
+        self.memory.insert(name.into(), kept);
+        Ok(ring)
     }
 
     /// An authority.
@@ -165,14 +186,14 @@ impl Keeper {
         let make = |found: Option<&Secret>| {
             let Some(authority) = authority else {
                 return match found {
-                    Some(secret) => Ok(Next::Use(data_of(secret))),
+                    Some(_) => Ok(Next::Use),
                     None => Err(unusable(name, "it is missing; bring it, or its authority".into())),
                 };
             };
             let now = jiff::Timestamp::now();
             let fingerprint = leaf.fingerprint(&authority.certificate);
-            if let Some(secret) = found.filter(|secret| is_current(secret, &fingerprint, now)) {
-                return Ok(Next::Use(data_of(secret)));
+            if found.is_some_and(|secret| is_current(secret, &fingerprint, now)) {
+                return Ok(Next::Use);
             }
             let pair = leaf.issue(authority, now).map_err(|error| SecretError::Pki(name.into(), error))?;
             let data = Data::from([
@@ -180,13 +201,13 @@ impl Keeper {
                 (PRIVATE_KEY.into(), pair.key.into_bytes()),
                 (AUTHORITY.into(), authority.certificate.clone().into_bytes()),
             ]);
-            let annotations = BTreeMap::from([
+            let notes = BTreeMap::from([
                 (RENEW_AFTER.into(), Leaf::renew_after(now).to_string()),
                 (MADE_FOR.into(), fingerprint),
             ]);
-            Ok(Next::Make { data, annotations })
+            Ok(Next::Make(Kept { data, notes }))
         };
-        let data = self.settle(name, owner, make).await?;
+        let Kept { data, .. } = self.settle(name, owner, make).await?;
         for key in [CERTIFICATE, PRIVATE_KEY, AUTHORITY] {
             if !data.contains_key(key) {
                 return Err(unusable(name, format!("`{key}` is missing")));
@@ -221,23 +242,21 @@ impl Keeper {
         make: impl Fn() -> Result<Data, PkiError>,
     ) -> Result<Data, SecretError> {
         let known = self.memory.get(name);
-        let data = self
-            .settle(name, owner, |found| match found {
-                Some(secret) => Ok(Next::Use(data_of(secret))),
-                None => {
-                    let data = match known {
-                        Some(data) => {
-                            tracing::warn!(secret = name, "it was deleted and is written again as it was");
-                            data.clone()
-                        }
-                        None => make().map_err(|error| SecretError::Pki(name.into(), error))?,
-                    };
-                    Ok(Next::Make { data, annotations: BTreeMap::new() })
+        let kept = self
+            .settle(name, owner, |found| match (found, known) {
+                (Some(_), _) => Ok(Next::Use),
+                (None, Some(known)) => {
+                    tracing::warn!(secret = name, "it was deleted and is written again as it was");
+                    Ok(Next::Make(known.clone()))
+                }
+                (None, None) => {
+                    let data = make().map_err(|error| SecretError::Pki(name.into(), error))?;
+                    Ok(Next::Make(Kept { data, ..Kept::default() }))
                 }
             })
             .await?;
-        self.memory.insert(name.into(), data.clone());
-        Ok(data)
+        self.memory.insert(name.into(), kept.clone());
+        Ok(kept.data)
     }
 
     async fn get(&self, name: &str) -> Result<Option<Secret>, SecretError> {
@@ -250,16 +269,17 @@ impl Keeper {
         name: &str,
         owner: &[OwnerReference],
         decide: impl Fn(Option<&Secret>) -> Result<Next, SecretError>,
-    ) -> Result<Data, SecretError> {
+    ) -> Result<Kept, SecretError> {
         for _ in 0..TRIES {
             let found = self.get(name).await?;
             if let Some(secret) = found.as_ref().filter(|secret| !is_ours(secret)) {
-                return Ok(data_of(secret));
+                return Ok(Kept::of(secret));
             }
-            let (data, annotations) = match decide(found.as_ref())? {
-                Next::Use(data) => return Ok(data),
-                Next::Make { data, annotations } => (data, annotations),
+            let kept = match (decide(found.as_ref())?, &found) {
+                (Next::Use, found) => return Ok(found.as_ref().map(Kept::of).unwrap_or_default()),
+                (Next::Make(kept), _) => kept,
             };
+            let Kept { data, notes } = kept.clone();
             let bytes = data.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect();
             let secret = |metadata, type_| Secret {
                 metadata,
@@ -270,17 +290,17 @@ impl Keeper {
             let written = match found {
                 Some(found) => {
                     let mut metadata = found.metadata;
-                    metadata.annotations.get_or_insert_default().extend(annotations);
+                    metadata.annotations.get_or_insert_default().extend(notes);
                     let next = secret(metadata, found.type_.unwrap_or_else(|| kind_of(&data)));
                     call(self.secrets.replace(name, &PostParams::default(), &next)).await
                 }
                 None => {
-                    let next = secret(metadata(name, owner, annotations), kind_of(&data));
+                    let next = secret(metadata(name, owner, notes), kind_of(&data));
                     call(self.secrets.create(&PostParams::default(), &next)).await
                 }
             };
             match written {
-                Ok(_) => return Ok(data),
+                Ok(_) => return Ok(kept),
                 Err(error) if error.is_conflict() || error.is_missing() => {}
                 Err(error) => return Err(SecretError::Call(name.into(), error)),
             }
@@ -343,4 +363,29 @@ fn random() -> Result<[u8; KEY_BYTES], PkiError> {
     let mut key = [0; KEY_BYTES];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| PkiError::no_random())?;
     Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cluster::tests::one_object::Server;
+
+    #[tokio::test]
+    async fn a_ring_that_is_deleted_comes_back_and_is_not_rotated_once_more() {
+        let server = Arc::new(Server::default());
+        let client = server.client().await;
+        let maps = Api::namespaced(client.clone(), "tidegate-system");
+        let mut keeper = Keeper::new(Api::namespaced(client, "tidegate-system"), maps);
+        let mut ring = async || {
+            let nobody = Acknowledged::default();
+            keeper.ring("tidegate-pool-main", &[], Some("emergency-1"), &nobody).await.expect("a ring")
+        };
+        let before = ring().await;
+        assert!(before.iter().map(|(kid, _)| *kid).eq([2]), "what was asked for was done");
+        server.delete();
+        assert!(ring().await == before, "another one came back");
+        assert!(ring().await == before, "it is asked for once");
+    }
 }

@@ -381,6 +381,8 @@ fn a_clock_that_went_back_takes_back_what_it_said() {
     let reading = world.reading();
     let mut has_standing = |now| {
         world.builder.take(&reading, &world.state, now).unwrap();
+        // What is not stored would be due for that.
+        assert!(world.builder.save(&world.state).unwrap().is_empty());
         world.builder.done(&Published::default());
         let uid = world.builder.source(&user_key("li")).unwrap().uid;
         world.builder.vault.record(&uid).unwrap().has_standing()

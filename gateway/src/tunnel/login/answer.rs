@@ -21,7 +21,7 @@ pub(crate) const CONTEXT: &str = "webvpncontext";
 const RETRY_S: &str = "5";
 
 /// A form, or without inputs a refusal that ends the login.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Ask {
     /// Its name, as people give it to `--form-entry`.
     pub(crate) id: &'static str,
@@ -44,7 +44,6 @@ pub(crate) struct Ask {
 }
 
 /// A list of groups.
-#[derive(Debug)]
 pub(crate) struct Groups {
     /// What is chosen.
     pub(crate) label: String,
@@ -53,7 +52,6 @@ pub(crate) struct Groups {
 }
 
 /// A field.
-#[derive(Debug)]
 pub(crate) struct Input {
     /// Its name.
     pub(crate) name: &'static str,
@@ -111,7 +109,6 @@ impl Ask {
 }
 
 /// The session, in the two places clients look for it.
-#[derive(Debug)]
 pub(crate) struct Complete {
     /// The session's name.
     pub(crate) session: String,

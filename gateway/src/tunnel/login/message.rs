@@ -9,6 +9,8 @@
 //!
 //! The body itself says which it is: clients send some of them with the content type of another.
 
+use std::fmt;
+
 use roxmltree::{Document, Node, ParsingOptions};
 use tidegate_core::Code;
 
@@ -20,8 +22,11 @@ mod tests;
 /// Longest body that is looked at.
 pub(crate) const BODY_BYTES_MAX: usize = 16 * 1024;
 
-/// Most elements, texts and attributes of a body.
+/// Most elements and texts of a body.
 const NODES_MAX: u32 = 256;
+
+/// Most attributes of a body, counted by what each has: the parser compares each with all before it.
+const ATTRIBUTES_MAX: usize = 64;
 
 /// Most fields of an answered form.
 const FIELDS_MAX: usize = 16;
@@ -44,7 +49,6 @@ pub(crate) enum At {
 }
 
 /// What a client says.
-#[derive(Debug)]
 pub(crate) struct Said {
     /// What it is at.
     pub(crate) at: At,
@@ -54,6 +58,20 @@ pub(crate) struct Said {
     pub(crate) opaque: Option<String>,
     /// The fields of the form it answers.
     pub(crate) form: Form,
+}
+
+impl fmt::Debug for Said {
+    /// What is handed back to us is a right.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, group, opaque, form } = self;
+        let opaque = opaque.is_some();
+        f.debug_struct("Said")
+            .field("at", at)
+            .field("group", group)
+            .field("opaque", &opaque)
+            .field("form", form)
+            .finish()
+    }
 }
 
 impl Said {
@@ -76,6 +94,9 @@ impl Said {
 
     fn from_xml(text: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(text).ok()?;
+        if text.matches('=').count() > ATTRIBUTES_MAX {
+            return None;
+        }
         // No document type, so no entities of its own: nothing grows while it is read.
         let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
         let document = Document::parse_with_options(text, options).ok()?;

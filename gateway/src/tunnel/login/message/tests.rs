@@ -40,6 +40,7 @@ fn an_answer_has_fields_and_what_was_handed_out() {
 fn what_is_typed_is_in_no_log() {
     let shown = format!("{:?}", Said::parse(REPLY.as_bytes()).unwrap());
     assert!(shown.contains("password") && !shown.contains("中<7"), "{shown}");
+    assert!(!shown.contains("AbC_-1"), "a right to set a password: {shown}");
 }
 
 #[test]
@@ -54,7 +55,11 @@ fn bombs_and_rubbish_are_refused() {
         format!("<config-auth type='auth-reply'><auth><f>{}</f></auth></config-auth>", "x".repeat(1_025));
     let opaque =
         format!("<config-auth type='auth-reply'><opaque>{}</opaque></config-auth>", "x".repeat(2_049));
+    let attributes: String =
+        (0..1_000).map(|number| format!(" x:{number:x}=''").replace(":", ":a")).collect();
+    let spaces = format!("<config-auth type='init' xmlns:x='{}'{attributes}/>", "u".repeat(2_000));
     for bad in [
+        &spaces,
         entity,
         outside,
         &deep,

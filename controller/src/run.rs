@@ -35,6 +35,10 @@ use round::Controller;
 /// After a failed write of state or store, the next round comes this much later.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// After a round for objects or for activation codes, others have their turn: intents, and what is said. So neither
+/// waits for as long as there is more of the former.
+const TURN: Duration = Duration::from_millis(25);
+
 /// While something is not in force everywhere, gateways' reports are read this often.
 const PROPAGATION_POLL: Duration = Duration::from_millis(100);
 
@@ -151,7 +155,7 @@ async fn run<S: Store>(
         let event = tokio::select! {
             biased;
             _ = &mut stopping => return controller.handed_on(),
-            changed = objects.changed(), if !source_gone => Event::Objects(changed.is_ok()),
+            more = another(&mut objects, next.objects_from), if !source_gone => Event::Objects(more),
             intent = take(&controller, next.intents_from) => Event::Intent(intent),
             () = tokio::time::sleep(until(next.holds_until)) => Event::Time,
             () = tokio::time::sleep_until(next.retry_at()) => Event::Time,
@@ -196,6 +200,8 @@ struct Next {
     retry: Option<Instant>,
     /// When gateways' reports are read again.
     reports_at: Instant,
+    /// No newer objects are taken up before.
+    objects_from: Instant,
     /// No intent is taken before.
     intents_from: Instant,
     /// Whether everything that was read and asked for is published, whatever else has to be tried again.
@@ -210,6 +216,12 @@ impl Next {
     fn is_due(&self) -> bool {
         crate::time::now() >= self.holds_until || self.retry.is_some_and(|at| Instant::now() >= at)
     }
+}
+
+/// Waits for newer objects; false when none come any more.
+async fn another(objects: &mut watch::Receiver<Arc<Reading>>, from: Instant) -> bool {
+    tokio::time::sleep_until(from).await;
+    objects.changed().await.is_ok()
 }
 
 async fn take<S: Store>(controller: &Controller<S>, from: Instant) -> StoreResult<Intent> {

@@ -80,7 +80,8 @@ impl<S: Store> Controller<S> {
             Ok((version, _)) => {
                 // Published before it is settled: who hears "done" finds it in force.
                 self.builder.touch(&intent.account.department);
-                next = self.round(reading).await;
+                // Objects wait for no intent.
+                next = Next { objects_from: next.objects_from, ..self.round(reading).await };
                 if !next.published {
                     return Next { intents_from: Instant::now() + RETRY, ..next };
                 }

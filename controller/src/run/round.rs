@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::intents::Limit;
-use super::{Config, LOOK, Next, RETRY, StartError};
+use super::{Config, LOOK, Next, RETRY, StartError, TURN};
 use crate::activation::Slips;
 use crate::build::Builder;
 use crate::credentials::Effect;
@@ -143,14 +143,15 @@ impl<S: Store> Controller<S> {
                 _ if self.builder.vault.has_unsaved() => (self.builder.holds_until(), later()),
                 LaidOut::All => (self.builder.holds_until(), None),
                 // Whatever else has to be done comes in between.
-                LaidOut::Some => (self.builder.holds_until(), Some(Instant::now())),
+                LaidOut::Some => (self.builder.holds_until(), Some(Instant::now() + TURN)),
                 LaidOut::Failed => (self.builder.holds_until(), later()),
             },
             Err(Unfinished) => (Timestamp::NEVER, later()),
         };
         // Gateways are given a moment, so that one look is enough.
         let reports_at = *self.look_at.get_or_insert(Instant::now() + LOOK);
-        Next { holds_until, retry, reports_at, intents_from: Instant::now(), published }
+        let ended = Instant::now();
+        Next { holds_until, retry, reports_at, objects_from: ended + TURN, intents_from: ended, published }
     }
 
     async fn attempt(&mut self, reading: &Reading, now: Timestamp) -> Result<LaidOut, Unfinished> {

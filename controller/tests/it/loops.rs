@@ -182,6 +182,21 @@ async fn a_slip_that_cannot_be_laid_out_holds_up_nobodys_password() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn changes_without_an_end_hold_up_neither_passwords_nor_conditions() {
+    let world = World::start(small()).await;
+    let intent = activation(&world, 1).await;
+    let (wu, mut other) = ("sbj/wu".parse().unwrap(), user("wu"));
+    other["spec"]["request"]["unit"] = json!("elsewhere");
+    let storm = world.storm(user("wu"), other);
+    world.view(|view| view.snapshot.as_ref().is_some_and(|snapshot| snapshot.account(&wu).is_some())).await;
+    world.store.offer(intent.clone()).await.unwrap();
+    assert!(matches!(outcome(&world, intent.id).await, Outcome::Done { .. }));
+    world.status("vpnuser-dept-sbj-wu.json", |status| reason(status, "Accepted") == "Accepted").await;
+    storm.abort();
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_between_truth_and_settling_repeats_as_a_no_op() {
     let world = World::start(small()).await;
     let intent = activation(&world, 1).await;

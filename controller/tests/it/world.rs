@@ -17,6 +17,7 @@ use tidegate_core::{Account, AccountId, Localized, Timestamp, Zone};
 use tidegate_store::audit::AuditLog;
 use tidegate_store::{Embedded, Store, View};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// Nothing a test waits for takes this long.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
@@ -103,6 +104,22 @@ impl World {
     pub(crate) fn remove(&mut self, value: &Value) {
         self.written.remove(&key(value));
         self.objects.send_replace(reading(&self.written));
+    }
+
+    /// Writes one thing and another without an end, faster than anybody reads; until it is aborted.
+    pub(crate) fn storm(&self, one: Value, other: Value) -> JoinHandle<()> {
+        let readings = [one, other].map(|value| {
+            let mut written = self.written.clone();
+            written.insert(key(&value), value);
+            reading(&written)
+        });
+        let objects = self.objects.clone();
+        tokio::spawn(async move {
+            for reading in readings.iter().cycle() {
+                objects.send_replace(Arc::clone(reading));
+                tokio::task::yield_now().await;
+            }
+        })
     }
 
     /// Waits for an event.

@@ -384,13 +384,14 @@ fn take(
 ) -> Result<(), Refused> {
     let handshaking = connections.handshake(&ctx.shared().limits)?;
     let (ctx, acceptor) = (Rc::clone(ctx), acceptor.clone());
-    if ctx.shared().is_balancer(peer.ip()) {
+    // Our own clients reach our own hosts through their tunnels, and say nothing for themselves: this computer may be
+    // a balancer as well.
+    let announced = ctx.shared().homes.announced(peer);
+    if announced.is_none() && ctx.shared().is_balancer(peer.ip()) {
         let connections = Rc::clone(connections);
         tokio::task::spawn_local(behind_balancer(ctx, connections, acceptor, (stream, peer), handshaking));
     } else {
-        // Our own clients reach our own hosts through their tunnels.
-        let source = ctx.shared().homes.announced(peer).unwrap_or(peer.ip());
-        let connection = connections.admit(&ctx, source)?;
+        let connection = connections.admit(&ctx, announced.unwrap_or(peer.ip()))?;
         tokio::task::spawn_local(serve(ctx, connection, stream, acceptor, handshaking));
     }
     Ok(())

@@ -106,9 +106,12 @@ impl Tunnels {
         }
     }
 
-    /// Ends all flows, so that their ends are recorded.
+    /// Ends all flows, so that their ends are recorded, and records the refusals that were counted.
     pub(crate) fn finish(&self) {
-        self.all().iter().for_each(|session| session.drop_flows());
+        for session in self.all() {
+            session.drop_flows();
+            session.flush_refusals();
+        }
     }
 
     fn all(&self) -> Vec<Rc<Session>> {
@@ -221,8 +224,11 @@ async fn run(
     stream: TcpStream,
     (opener, sealer): (Opener, Sealer),
 ) {
-    let session = Session::of(ctx, connection, opened, request);
+    let (session, moved) = Session::of(ctx, connection, opened, request);
     let turn = session.connect(sealer);
+    if moved {
+        judge::moved(ctx, &session, ctx.now());
+    }
     let ending = session.run(connection, &stream, opener, turn).await;
     if ending == Ending::LoggedOut {
         session.log_out().await;

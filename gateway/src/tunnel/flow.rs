@@ -13,7 +13,7 @@ use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 use tokio::sync::Notify;
 
 use super::grant::Grant;
-use super::limits::{DATAGRAMS_WAITING, DIAL_WAIT, DNS_IDLE_S, UDP_IDLE_S};
+use super::limits::{BYTES_WAITING, DATAGRAMS_WAITING, DIAL_WAIT, DNS_IDLE_S, UDP_IDLE_S};
 use super::stack::Stack;
 use super::state::Session;
 use crate::shared::ShardContext;
@@ -155,7 +155,8 @@ impl Datagrams {
     /// Keeps what came too early, if there is room.
     pub(super) fn keep(&self, payload: &[u8]) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        let fits = waiting.len() < DATAGRAMS_WAITING;
+        let kept: usize = waiting.iter().map(Vec::len).sum();
+        let fits = waiting.len() < DATAGRAMS_WAITING && kept + payload.len() <= BYTES_WAITING;
         if fits {
             waiting.push(payload.to_vec());
         }
@@ -238,11 +239,12 @@ async fn dial(session: &Session, flow: &Flow) -> Result<Dialled, Code> {
         let stream = own(ctx, session.source()).await;
         return stream.map(Dialled::Tcp).map_err(|_| Code::UpstreamUnreachable);
     };
-    let owner = grant.permit.owner();
-    let addresses = ctx.pool.addresses(owner, &grant.host, ctx.now()).await?;
+    let addresses = ctx.pool.addresses(grant.permit.owner(), &grant.host, ctx.now()).await?;
     let mut failed = Code::NameNotResolved;
     for address in addresses {
-        if let Err(code) = upstream::may_dial(owner, address) {
+        // The grant may be a newer one than before the last wait.
+        let grant = flow.grant.borrow().clone().unwrap_or_else(|| grant.clone());
+        if let Err(code) = upstream::may_dial(grant.permit.owner(), address) {
             failed = code;
             continue;
         }
@@ -296,4 +298,18 @@ fn ping(to: SocketAddr) -> std::io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.connect(&SocketAddr::new(to.ip(), 0).into())?;
     UdpSocket::from_std(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_in_number_and_bytes() {
+        let small = Datagrams::default();
+        assert_eq!((0..10).filter(|_| small.keep(&[0; 100])).count(), DATAGRAMS_WAITING);
+        let large = Datagrams::default();
+        assert!(large.keep(&[0; 16_000]), "the largest packet there is");
+        assert!(!large.keep(&[0; 16_000]));
+    }
 }

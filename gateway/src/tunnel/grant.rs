@@ -28,6 +28,14 @@ pub(super) struct Grant {
     pub(super) host: Box<str>,
 }
 
+impl Grant {
+    /// Whether what `other` has opened may go on under this one. The same host of another department may be found
+    /// by other name servers, and is recorded as another system's.
+    pub(super) fn leads_where(&self, other: &Self) -> bool {
+        self.host == other.host && self.resource.department == other.resource.department
+    }
+}
+
 /// Why a flow may not be.
 #[derive(Debug)]
 pub(super) struct Refused {

@@ -6,7 +6,7 @@ use super::checksum::Sum;
 
 mod write;
 
-pub(crate) use write::{Why, echo_reply, reset, udp, unreachable};
+pub(crate) use write::{Why, echo_reply, echo_request, reset, udp, unreachable};
 
 /// Numbers of protocols.
 const ICMP: u8 = 1;

@@ -43,6 +43,19 @@ pub(super) fn tick(ctx: &ShardContext, now: Timestamp) {
     }
 }
 
+/// Judges all flows of a session whose client is somewhere else now: rules may ask where it is.
+pub(super) fn moved(ctx: &ShardContext, session: &Rc<Session>, now: Timestamp) {
+    let flows: Vec<_> = session.flows.borrow().values().map(Rc::clone).collect();
+    for flow in flows.iter().filter(|flow| flow.grant.borrow().is_none()) {
+        // The listener was told the old place when this connection to the gateway's own hosts began.
+        session.cut(flow, Code::AccessWithdrawn);
+    }
+    let view = ctx.view();
+    if let Some(snapshot) = &view.snapshot {
+        judge(ctx, session, &view, snapshot, now, true);
+    }
+}
+
 fn judge(
     ctx: &ShardContext,
     session: &Rc<Session>,
@@ -114,14 +127,11 @@ fn end(ctx: &ShardContext, session: &Rc<Session>, opened: &Opened, reason: EndRe
 
 /// Whether a flow may go on.
 fn again(ctx: &ShardContext, opened: &Opened, flow: &Flow) -> Result<(), (Code, Option<Box<Denial>>)> {
-    let host = match &*flow.grant.borrow() {
-        Some(grant) => grant.host.clone(),
-        None => return Ok(()),
-    };
+    let Some(before) = flow.grant.borrow().clone() else { return Ok(()) };
     let port = (flow.key.protocol != Kind::Ping).then_some(flow.key.port);
     let grant = grant::decide(ctx, opened, flow.key.target, port)
         .map_err(|refused| (withdrawn(refused.code), refused.denial))?;
-    if grant.host != host {
+    if !grant.leads_where(&before) {
         // The address stands for something else now; what is open still leads to the old place.
         return Err((Code::AccessWithdrawn, None));
     }

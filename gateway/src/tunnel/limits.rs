@@ -24,6 +24,8 @@ pub(crate) const UDP_IDLE_S: i64 = 60;
 pub(crate) const DNS_IDLE_S: i64 = 10;
 /// Datagrams that wait while a flow is dialled.
 pub(crate) const DATAGRAMS_WAITING: usize = 4;
+/// Their bytes: one packet of the largest size always fits.
+pub(crate) const BYTES_WAITING: usize = 16 * 1024;
 /// Refusals that are recorded one by one; more are only counted.
 pub(crate) const REFUSALS_MAX: usize = 64;
 

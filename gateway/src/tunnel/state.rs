@@ -113,13 +113,14 @@ impl From<Broken> for Ending {
 }
 
 impl Session {
-    /// The tunnel of this session: the one that waits for its client, or a new one.
+    /// The tunnel of this session: the one that waits for its client, or a new one; and whether its client was
+    /// somewhere else before.
     pub(super) fn of(
         ctx: &Rc<ShardContext>,
         connection: &Connection,
         opened: Rc<Opened>,
         request: &Request,
-    ) -> Rc<Self> {
+    ) -> (Rc<Self>, bool) {
         let id = opened.id();
         let usage = ctx.usage.of(&opened, ctx.now(), &ctx.shared().recorder);
         let age = connection.age();
@@ -164,9 +165,10 @@ impl Session {
         session.inner.set(Inner::of(id, request.six));
         session.mtu.set(request.mtu);
         session.agent.replace(request.agent.as_str().into());
-        session.opened.replace(opened);
+        let source = opened.source.to_canonical();
+        let moved = session.opened.replace(opened).source.to_canonical() != source;
         session.age.set(age);
-        session
+        (session, moved)
     }
 
     /// Where the client's computer is.
@@ -383,6 +385,16 @@ impl Session {
                     return;
                 }
             }
+            // Closed over bytes that nobody read, a connection is broken off, and the farewell with it.
+            let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
+            let mut unread = [0; 4 * 1024];
+            while stream.readable().await.is_ok() {
+                match stream.try_read(&mut unread) {
+                    Ok(1..) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Ok(0) | Err(_) => return,
+                }
+            }
         };
         let _ = tokio::time::timeout(FAREWELL, sending).await;
     }
@@ -426,9 +438,8 @@ impl Session {
     pub(super) fn end(&self, reason: EndReason) {
         if self.ended.get().is_none() {
             self.ended.set(Some(reason));
-            let now = self.ctx.now();
-            self.flush_refusals(now);
-            if let Some(event) = self.usage.end(reason, now, &self.ctx.shared().recorder) {
+            self.flush_refusals();
+            if let Some(event) = self.usage.end(reason, self.ctx.now(), &self.ctx.shared().recorder) {
                 self.ctx.record(event);
             }
             self.wake.notify_one();
@@ -492,7 +503,7 @@ impl Session {
         }
         self.report();
         self.forget_flows(age);
-        self.flush_refusals_now_and_then(now, age);
+        self.flush_refusals_now_and_then(age);
         if !self.connected.get() {
             if age - self.lost.get() >= GRACE_S {
                 self.drop_flows();

@@ -64,7 +64,11 @@ async fn publish(world: &World, port: u16, resolver: SocketAddr) {
         own.resources.insert(name, Arc::new(resource));
     })
     .await;
-    // Every shard has it in force before anybody asks.
+    in_force(world).await;
+}
+
+/// Waits until every shard has in force what was published.
+async fn in_force(world: &World) {
     let wanted = world.store.subscribe().borrow().snapshot.as_ref().expect("a snapshot").generation.sequence;
     until(async || {
         let text = world.probe("/metrics").await;

@@ -321,15 +321,19 @@ pub(crate) fn sbj(now: Timestamp, upstream: SocketAddr) -> Department {
         let resource = resource(name, upstream);
         own.resources.insert(resource.name.clone(), Arc::new(resource));
     }
-    let policies = policies();
-    let output = compile(&Input { scope: Scope::Department(own.code.clone()), policies: &policies });
+    own.policy = compiled(&own.code, &policies());
+    own
+}
+
+/// The rules of a department as gateways take them.
+pub(crate) fn compiled(code: &DepartmentCode, policies: &[Policy]) -> PolicyState {
+    let output = compile(&Input { scope: Scope::Department(code.clone()), policies });
     assert!(output.problems.is_empty(), "{:?}", output.problems);
-    own.policy = PolicyState::Module(Arc::new(PolicyModule {
+    PolicyState::Module(Arc::new(PolicyModule {
         digest: digest(&output.wasm),
         wasm: output.wasm.into(),
         rules: output.rules,
-    }));
-    own
+    }))
 }
 
 fn ybj(now: Timestamp) -> Department {
@@ -392,7 +396,8 @@ fn resource(name: &str, upstream: SocketAddr) -> Resource {
     }
 }
 
-fn policies() -> Vec<Policy> {
+/// What `sbj` grants.
+pub(crate) fn policies() -> Vec<Policy> {
     let rule = |system: &str, group: &str, schedule: Vec<Window>| Rule {
         name: system.into(),
         effect: Effect::Allow,

@@ -120,3 +120,15 @@ proptest! {
         finish_tcp(&mut bytes);
     }
 }
+
+#[test]
+fn a_ping_goes_on_without_the_options_of_its_packet() {
+    let message = [8, 0, 0, 0, 0x12, 0x34, 0, 9, b'h', b'i'];
+    let header = [0x46, 0, 0, 34, 0, 0, 0, 0, 64, 1, 0, 0, 198, 19, 0, 1, 10, 0, 0, 1, 1, 1, 1, 0];
+    let bytes = [&header[..], &message].concat();
+    let Ok(Packet { transport: Transport::Echo { ident, sequence, payload }, .. }) = parse(&bytes) else {
+        panic!("a ping");
+    };
+    assert_eq!(echo_request(true, (ident, sequence), payload), message);
+    assert_eq!(echo_request(false, (ident, sequence), payload)[0], 128);
+}

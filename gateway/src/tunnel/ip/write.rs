@@ -79,11 +79,21 @@ pub(crate) fn echo_reply(
     payload: &[u8],
 ) -> Vec<u8> {
     let (protocol, kind) = if source.is_ipv4() { (ICMP, 0) } else { (ICMP_6, 129) };
-    let mut message = vec![kind, 0, 0, 0];
+    packet(source, target, protocol, echo(kind, (ident, sequence), payload), 2)
+}
+
+/// A ping without a packet around it, as sockets for pings take it: its sum is not written.
+pub(crate) fn echo_request(four: bool, numbers: (u16, u16), payload: &[u8]) -> Vec<u8> {
+    echo(if four { 8 } else { 128 }, numbers, payload)
+}
+
+fn echo(kind: u8, (ident, sequence): (u16, u16), payload: &[u8]) -> Vec<u8> {
+    let mut message = Vec::with_capacity(8 + payload.len());
+    message.extend_from_slice(&[kind, 0, 0, 0]);
     message.extend_from_slice(&ident.to_be_bytes());
     message.extend_from_slice(&sequence.to_be_bytes());
     message.extend_from_slice(payload);
-    packet(source, target, protocol, message, 2)
+    message
 }
 
 /// "Your packet is refused."

@@ -163,7 +163,7 @@ impl Session {
         let now = self.ctx.now();
         let too_many = |resource| Refused { code: Code::TooManyConnections, resource, denial: None };
         if !self.decisions.borrow_mut().take(self.now()) {
-            self.refused(too_many(None), now);
+            self.refused(too_many(None));
             return self.refuse(packet, Why::Prohibited);
         }
         let granted = if key.protocol == Kind::Tcp && grant::is_own(&self.ctx, key.target, key.port) {
@@ -176,14 +176,14 @@ impl Session {
         let grant = match granted {
             Ok(grant) => grant,
             Err(refused) => {
-                self.refused(refused, now);
+                self.refused(refused);
                 return self.refuse(packet, Why::Prohibited);
             }
         };
         let all = self.ctx.tunnels.flows.get();
         let full = self.flows.borrow().len() >= FLOWS_MAX || all >= FLOWS_PER_SHARD;
         if full || !self.dials.borrow_mut().take(self.now()) {
-            self.refused(too_many(grant.map(|grant| grant.resource)), now);
+            self.refused(too_many(grant.map(|grant| grant.resource)));
             return self.refuse(packet, Why::Prohibited);
         }
         let due = grant.as_ref().map_or(Timestamp::NEVER, |grant| grant.permit.valid_until());
@@ -226,7 +226,7 @@ impl Session {
 
     /// A flow of datagrams has its socket: what waited goes out.
     pub(in super::super) fn bound(&self, flow: &Flow, socket: Rc<UdpSocket>) {
-        let Some(datagrams) = flow.datagrams() else { return };
+        let Some(datagrams) = flow.datagrams().filter(|_| !flow.closed.get()) else { return };
         for bytes in datagrams.waiting.take() {
             match ip::parse(&bytes).map(|packet| send(flow, &socket, &packet)) {
                 Ok(Ok(count)) => flow.up.set(flow.up.get() + count as u64),
@@ -290,14 +290,13 @@ fn is_new(flow: &Flow, segment: Segment) -> bool {
 
 /// Sends a client's datagram or ping on.
 fn send(flow: &Flow, socket: &UdpSocket, packet: &Packet<'_>) -> std::io::Result<usize> {
-    if let Transport::Udp { payload, .. } = packet.transport {
-        return socket.try_send(payload);
+    match packet.transport {
+        Transport::Udp { payload, .. } => socket.try_send(payload),
+        Transport::Echo { ident, sequence, payload } => {
+            // The host behind a name may be of the other family. Number and sum are the kernel's to write.
+            let four = flow.address.get().is_none_or(|address| address.is_ipv4());
+            socket.try_send(&ip::echo_request(four, (ident, sequence), payload))
+        }
+        Transport::Tcp(_) => Err(std::io::ErrorKind::InvalidInput.into()),
     }
-    // The whole message; number and sum are the kernel's. The host behind a name may be of the other family.
-    let begins = if packet.target.is_ipv4() { 20 } else { 40 };
-    let mut message = packet.bytes.get(begins..).unwrap_or_default().to_vec();
-    if let Some(kind) = message.first_mut() {
-        *kind = if flow.address.get().is_none_or(|address| address.is_ipv4()) { 8 } else { 128 };
-    }
-    socket.try_send(&message)
 }

@@ -44,7 +44,7 @@ impl Session {
     }
 
     /// Counts a refused flow, and records it: the first of its kind at once.
-    pub(super) fn refused(&self, refused: Refused, now: Timestamp) {
+    pub(super) fn refused(&self, refused: Refused) {
         let Refused { code, resource, denial } = refused;
         let metrics = &self.ctx.shared().metrics;
         metrics.tunnel_refused(code);
@@ -63,7 +63,7 @@ impl Session {
         let rule = denial.as_deref().and_then(rule_of);
         let generation = self.generation();
         if refusals.counted.len() >= REFUSALS_MAX {
-            self.write_out(&mut refusals, now);
+            self.write_out(&mut refusals);
         }
         let refusal = Refusal { resource, code, rule, generation, count: 0 };
         self.ctx.record(self.event(&refusal, 1));
@@ -81,23 +81,22 @@ impl Session {
         }
     }
 
-    fn write_out(&self, refusals: &mut Refusals, now: Timestamp) {
-        let _ = now;
+    fn write_out(&self, refusals: &mut Refusals) {
         for refusal in refusals.counted.drain(..).filter(|refusal| refusal.count > 0) {
             self.ctx.record(self.event(&refusal, refusal.count));
         }
     }
 
     /// Records what was counted.
-    pub(super) fn flush_refusals(&self, now: Timestamp) {
-        self.write_out(&mut self.refusals.borrow_mut(), now);
+    pub(in super::super) fn flush_refusals(&self) {
+        self.write_out(&mut self.refusals.borrow_mut());
     }
 
-    pub(super) fn flush_refusals_now_and_then(&self, now: Timestamp, age: i64) {
+    pub(super) fn flush_refusals_now_and_then(&self, age: i64) {
         let mut refusals = self.refusals.borrow_mut();
         if age - refusals.flushed >= FLUSH_S {
             refusals.flushed = age;
-            self.write_out(&mut refusals, now);
+            self.write_out(&mut refusals);
         }
     }
 
@@ -110,9 +109,8 @@ impl Session {
             self.reset(flow);
         }
         if let Some(tcp) = flow.tcp() {
-            if tcp.stack.take().is_some() {
-                self.buffers.borrow_mut().give_back(tcp.share.get());
-            }
+            tcp.stack.take();
+            self.buffers.borrow_mut().give_back(tcp.share.take());
             tcp.upstream.take();
         }
         if let Some(datagrams) = flow.datagrams() {

@@ -36,6 +36,8 @@ impl Session {
         }
         tcp.stack.replace(Some(stack));
         tcp.upstream.replace(Some(stream));
+        // From here on the client has its time to confirm; it may have waited long for the system.
+        flow.active.set(self.age.get());
         self.served(flow);
         self.wake.notify_one();
     }

@@ -10,7 +10,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::tcp;
 use smoltcp::wire::{HardwareAddress, IpCidr, IpEndpoint};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -18,6 +18,9 @@ use crate::world::{PORTAL, SOON, World};
 
 /// How many there were.
 static COMPUTERS: AtomicU64 = AtomicU64::new(1);
+
+/// What stock clients call themselves.
+const AGENT: &str = "Open AnyConnect VPN Agent v9.01";
 
 /// Silence after which nothing more is expected.
 pub(super) const QUIET: Duration = Duration::from_millis(200);
@@ -87,8 +90,14 @@ impl Device for Link {
 
 /// A TLS connection to the gateway.
 pub(super) async fn dial(world: &World) -> TlsStream<TcpStream> {
+    dial_from(world, Ipv4Addr::LOCALHOST).await
+}
+
+async fn dial_from(world: &World, source: Ipv4Addr) -> TlsStream<TcpStream> {
     let (address, config) = world.address();
-    let stream = TcpStream::connect(address).await.expect("the gateway");
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind((source, 0).into()).expect("an address");
+    let stream = socket.connect(address).await.expect("the gateway");
     let name = PORTAL.try_into().expect("a name");
     TlsConnector::from(config).connect(name, stream).await.expect("TLS")
 }
@@ -118,11 +127,19 @@ pub(super) async fn ask(tls: &mut TlsStream<TcpStream>, request: &str) -> String
 impl Computer {
     /// Connects; the head of a refusal otherwise.
     pub(super) async fn connect(world: &World, ticket: &str) -> Result<Self, String> {
-        Self::connect_as(world, ticket, "Open AnyConnect VPN Agent v9.01").await
+        Self::connect_as(world, ticket, AGENT).await
     }
 
     pub(super) async fn connect_as(world: &World, ticket: &str, agent: &str) -> Result<Self, String> {
-        let mut tls = dial(world).await;
+        Self::begin(dial(world).await, ticket, agent).await
+    }
+
+    /// Connects from somewhere else.
+    pub(super) async fn connect_from(world: &World, ticket: &str, source: Ipv4Addr) -> Result<Self, String> {
+        Self::begin(dial_from(world, source).await, ticket, AGENT).await
+    }
+
+    async fn begin(mut tls: TlsStream<TcpStream>, ticket: &str, agent: &str) -> Result<Self, String> {
         let head = ask(&mut tls, &request(ticket, agent)).await;
         if !head.starts_with("HTTP/1.1 200 ") {
             return Err(head);
@@ -166,8 +183,13 @@ impl Computer {
 
     /// Comes again with a new connection, as a client does that has lost the one before.
     pub(super) async fn reconnect(&mut self, world: &World, ticket: &str) {
-        let mut tls = dial(world).await;
-        let head = ask(&mut tls, &request(ticket, "Open AnyConnect VPN Agent v9.01")).await;
+        self.move_to(world, ticket, Ipv4Addr::LOCALHOST).await;
+    }
+
+    /// The same from somewhere else.
+    pub(super) async fn move_to(&mut self, world: &World, ticket: &str, source: Ipv4Addr) {
+        let mut tls = dial_from(world, source).await;
+        let head = ask(&mut tls, &request(ticket, AGENT)).await;
         assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
         assert!(head.contains(&format!("X-CSTP-Address: {}\r\n", self.four)), "{head}");
         self.tls = tls;

@@ -1,13 +1,20 @@
 //! What goes through, and what does not.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use smoltcp::socket::tcp;
-use tidegate_core::AccountState;
+use tidegate_core::policy::Departments;
+use tidegate_core::{AccountState, Department};
+use tidegate_store::{Change, Publication, Store as _};
 
 use super::computer::{Computer, QUIET, ping, udp};
-use super::{Echo, NAME, PLACE, all, computer, place};
-use crate::world::{PAYROLL, PORTAL, World, change_account, until};
+use super::{Echo, NAME, PLACE, all, computer, in_force, place};
+use crate::systems::change_department;
+use crate::world::{PAYROLL, PORTAL, World, change_account, compiled, policies, until};
+
+/// Another address of whoever connects.
+const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
 #[tokio::test]
 async fn the_gateway_answers_ping_at_its_own_addresses() {
@@ -127,9 +134,39 @@ async fn datagrams_go_both_ways() {
 }
 
 #[tokio::test]
+async fn a_port_where_nobody_listens_is_told() {
+    let world = World::start().await;
+    let echo = Echo::start(&world).await;
+    let mut computer = computer(&world).await;
+    let packet = udp((computer.four.into(), 5_000), (PLACE.into(), echo.port), b"hello");
+    drop(echo);
+    let answer = loop {
+        computer.send(&packet).await;
+        computer.turn(QUIET).await;
+        if let Some(answer) = computer.others.pop_front() {
+            break answer;
+        }
+    };
+    assert_eq!((answer[9], answer[20], answer[21]), (1, 3, 3));
+}
+
+#[tokio::test]
 async fn the_portal_works_through_the_tunnel() {
     let world = World::start().await;
     let mut computer = computer(&world).await;
+    portal_answers(&world, &mut computer).await;
+}
+
+#[tokio::test]
+async fn own_hosts_are_reached_though_a_balancer_is_on_the_same_computer() {
+    let world =
+        World::with(|config| config.balancers = vec!["127.0.0.1/32".parse().expect("a network")]).await;
+    let value = super::sealed(&world, &super::ticket(&world, "wangfang", 1));
+    let mut computer = Computer::connect_from(&world, &value, ELSEWHERE).await.expect("it connects");
+    portal_answers(&world, &mut computer).await;
+}
+
+async fn portal_answers(world: &World, computer: &mut Computer) {
     let own = computer.resolve(PORTAL).await.expect("an address");
     let (address, config) = world.address();
     let handle =
@@ -178,6 +215,57 @@ async fn a_withdrawn_grant_cuts_a_connection() {
     assert_eq!(computer.connect_to(place(echo.port)).await, None);
     assert_eq!(computer.resolve(NAME).await, None);
     until(async || world.audit().contains("withdrawn").then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_somewhere_else_is_judged_anew() {
+    let world = World::start().await;
+    let echo = Echo::start(&world).await;
+    let mut policies = policies();
+    for rule in &mut policies[0].rules {
+        rule.matches.source_networks = vec!["127.0.0.1/32".parse().expect("a network")];
+    }
+    change_department(&world.store, |own| own.policy = compiled(&own.code, &policies)).await;
+    in_force(&world).await;
+    let mut computer = computer(&world).await;
+    let handle = computer.connect_to(place(echo.port)).await.expect("it is let in");
+    assert_eq!(computer.exchange(handle, b"hello").await, b"hello");
+    let portal = SocketAddr::new("198.18.0.2".parse().expect("an address"), world.address().0.port());
+    let own = computer.connect_to(portal).await.expect("it is let in");
+    let value = super::sealed(&world, &super::ticket(&world, "wangfang", 1));
+    computer.move_to(&world, &value, ELSEWHERE).await;
+    // The listener was told the old place: it must not go on with it either.
+    for handle in [handle, own] {
+        computer.until(|own| (own.socket(handle).state() == tcp::State::Closed).then_some(())).await;
+    }
+    assert_eq!(computer.connect_to(place(echo.port)).await, None);
+    until(async || world.audit().contains("withdrawn").then_some(())).await;
+    computer.reconnect(&world, &value).await;
+    assert!(computer.connect_to(place(echo.port)).await.is_some());
+}
+
+#[tokio::test]
+async fn what_one_department_granted_does_not_go_on_by_the_word_of_another() {
+    let world = World::start().await;
+    let echo = Echo::start(&world).await;
+    let mut computer = computer(&world).await;
+    let handle = computer.connect_to(place(echo.port)).await.expect("it is let in");
+    assert_eq!(computer.exchange(handle, b"hello").await, b"hello");
+    let snapshot = world.store.subscribe().borrow().snapshot.clone().expect("a snapshot");
+    let department = |code: &str| Department::clone(&snapshot.departments[code]);
+    let (mut old, mut new) = (department("sbj"), department("ybj"));
+    let name = "payroll".parse().expect("a name");
+    let resource = old.resources.remove(&name).expect("it is there");
+    new.resources.insert(name, resource);
+    let mut policies = policies();
+    for rule in &mut policies[0].rules {
+        rule.matches.departments = Departments::Listed(vec![old.code.clone()]);
+    }
+    new.policy = compiled(&new.code, &policies);
+    let departments = vec![Change::Put(Arc::new(old)), Change::Put(Arc::new(new))];
+    world.store.publish(Publication { platform: None, departments }).await.expect("it is published");
+    computer.until(|own| (own.socket(handle).state() == tcp::State::Closed).then_some(())).await;
+    assert!(computer.connect_to(place(echo.port)).await.is_some(), "a new one may be");
 }
 
 #[tokio::test]

@@ -90,6 +90,22 @@ async fn a_drain_closes_it_without_a_farewell() {
 }
 
 #[tokio::test]
+async fn refusals_that_were_counted_are_recorded_before_the_end() {
+    let mut world = World::start().await;
+    let echo = Echo::start(&world).await;
+    let value = sealed(&world, &ticket(&world, "liqiang", 2));
+    let mut computer = Computer::connect(&world, &value).await.expect("it connects");
+    for _ in 0..3 {
+        assert_eq!(computer.connect_to(place(echo.port)).await, None);
+    }
+    let done = world.drain();
+    tokio::time::timeout(Duration::from_secs(30), done).await.expect("in time").expect("it ends");
+    let audit = world.audit();
+    let refused: Vec<_> = audit.lines().filter(|line| line.contains("\"access_denied\"")).collect();
+    assert!(refused.len() == 2 && refused[1].contains("\"count\":2"), "{refused:?}");
+}
+
+#[tokio::test]
 async fn other_tickets_open_nothing() {
     let world = World::start().await;
     let own = ticket(&world, "wangfang", 1);

@@ -7,7 +7,7 @@ use super::renewal::{
     ACTIVATION_REFUSED, CHANGED, NotTaken, OLD_WRONG, Occasion, Saving, intent, record_activation,
     record_change, submit,
 };
-use super::right::{Proof, code_digest, could_be_code, opened_by};
+use super::right::{EXPIRED, Proof, code_digest, could_be_code, opened_by};
 use super::steps::{Failures, Hashed, Refused, Typed, find, fits, paused};
 use super::waiting::{Attempt, Pending, Task, Waiting, go_on};
 use super::{choose, refuse, standing_page};
@@ -22,9 +22,6 @@ use crate::session::Auth;
 
 /// The form came from another site, or was open for too long.
 pub(super) const FOREIGN: Refused = Refused { key: "error-form-foreign", code: Code::FormForeign };
-
-/// The right to set a new password has run out.
-const EXPIRED: Refused = Refused { key: "error-change-expired", code: Code::FormForeign };
 
 /// What proofs are sealed for: a field of the form for another password.
 const PROOF: &[u8] = b"";

@@ -12,7 +12,7 @@ use tidegate_core::{Account, AccountId, Code, Credential, Department, Uid};
 use tidegate_store::audit::{Actor, Event};
 use tidegate_store::{Intent, IntentAction, IntentId, Outcome as Settled};
 
-use super::steps::{Failures, Hashed, Refused, Typed, find};
+use super::steps::{Failures, Hashed, Refused, Typed, find, record_login};
 use crate::hash::{self, Turn};
 use crate::password::{Rule, broken};
 use crate::portal::Visit;
@@ -43,8 +43,11 @@ impl From<Refused> for NotTaken {
     }
 }
 
+/// How long until a change that could not be handed over is handed over again, and its end asked for again.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What a new password is set for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Occasion {
     /// It is the first one; this is the digest of the code.
     Activation([u8; 32]),
@@ -53,7 +56,6 @@ pub(crate) enum Occasion {
 }
 
 /// A new password under way.
-#[derive(Clone, Debug)]
 pub(crate) struct Renewal {
     pub(crate) occasion: Occasion,
     uid: Uid,
@@ -185,24 +187,24 @@ impl Saving {
         Self { intent, offered: false }
     }
 
-    /// Hands it over if that has not worked yet, and waits until it is saved or refused, at most for
+    /// Hands it over, again where that did not work, and waits until it is saved or refused, at most for
     /// `patience`.
     pub(crate) async fn advance(&mut self, visit: &Visit<'_>, patience: Duration) -> Progress {
-        if !self.offered {
-            match visit.ctx.offer(self.intent.clone()).await {
-                Ok(()) => self.offered = true,
-                Err(error) => {
-                    tracing::warn!(%error, "a password change could not be handed over yet");
-                    // A code has been claimed by now, and would be refused when it is typed again.
-                    if matches!(self.intent.action, IntentAction::ChangePassword { .. }) {
-                        return Progress::Refused(NOT_HANDED_IN.code);
-                    }
-                }
-            }
-        }
         let deadline = tokio::time::Instant::now() + patience;
         let mut views = visit.ctx.views();
         loop {
+            if !self.offered {
+                match visit.ctx.offer(self.intent.clone()).await {
+                    Ok(()) => self.offered = true,
+                    Err(error) => {
+                        tracing::warn!(%error, "a password change could not be handed over yet");
+                        // A code has been claimed by now, and would be refused when it is typed again.
+                        if matches!(self.intent.action, IntentAction::ChangePassword { .. }) {
+                            return Progress::Refused(NOT_HANDED_IN.code);
+                        }
+                    }
+                }
+            }
             // Marked as seen before it is looked at, so that no view is missed in between.
             let snapshot = views.borrow_and_update().snapshot.clone();
             let account = snapshot.as_ref().and_then(|snapshot| snapshot.account(&self.intent.account));
@@ -213,8 +215,12 @@ impl Saving {
                 Progress::Waiting => {}
                 settled => return settled,
             }
-            if !matches!(tokio::time::timeout_at(deadline, views.changed()).await, Ok(Ok(()))) {
-                return Progress::Waiting;
+            // What is refused changes no view.
+            let next = deadline.min(tokio::time::Instant::now() + AGAIN);
+            match tokio::time::timeout_at(next, views.changed()).await {
+                Ok(Ok(())) => {}
+                Err(_) if next < deadline => {}
+                Ok(Err(_)) | Err(_) => return Progress::Waiting,
             }
         }
     }
@@ -229,9 +235,21 @@ impl Saving {
         }
     }
 
-    /// The account it is for, once it is in force here.
-    pub(crate) fn account(&self, visit: &Visit<'_>) -> Option<(Arc<Department>, Arc<Account>)> {
-        find(visit, &Typed::from(&self.intent.account))
+    /// Records that it is in force here. Its owner, who goes on without typing it again, and why they may not.
+    pub(crate) fn saved(&self, visit: &Visit<'_>) -> Option<(Arc<Department>, Arc<Account>, Option<Code>)> {
+        self.record(visit, None);
+        let id = &self.intent.account;
+        let (department, account) = find(visit, &Typed::from(id))?;
+        let denied = account.standing(visit.ctx.now()).denied.map(|reason| reason.code());
+        if denied.is_some() {
+            record_login(visit, Some(id.clone()), Some(&self.intent.uid), denied);
+        }
+        Some((department, account, denied))
+    }
+
+    /// Whether it is handed over: sooner or later it is in force, or is refused.
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.offered
     }
 
     /// What somebody is told whose change the controller refused with `code`.

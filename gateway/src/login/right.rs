@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::constant_time;
 use aws_lc_rs::digest::{SHA256, digest};
-use tidegate_core::{Account, AccountId, Credential, Department, Timestamp};
+use tidegate_core::{Account, AccountId, Code, Credential, Department, Timestamp, Uid};
 
 use super::renewal::{ACTIVATION_REFUSED, CHANGED, Occasion};
 use super::steps::{Refused, Typed, find};
@@ -17,6 +17,9 @@ const CODE_CHARS_MAX: usize = 40;
 
 /// Seconds for which the right to set a new password lasts after the present one, or the code, was proven.
 const PROOF_S: i64 = 900;
+
+/// The right to set a new password has run out.
+pub(crate) const EXPIRED: Refused = Refused { key: "error-change-expired", code: Code::FormForeign };
 
 /// Whether a text could be an activation code.
 pub(crate) fn could_be_code(typed: &str) -> bool {
@@ -62,10 +65,12 @@ pub(crate) fn code_digest(typed: &str) -> [u8; 32] {
 }
 
 /// The sealed right to set a new password without proving again who one is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Proof {
     /// Whose.
     pub(crate) id: AccountId,
+    /// The account of that name: a later one of the same name is another.
+    pub(crate) uid: Uid,
     /// The version of the credential it replaces.
     pub(crate) version: u64,
     /// What was proven.
@@ -79,7 +84,7 @@ impl Proof {
     pub(crate) fn of(department: &Department, account: &Account, occasion: Occasion, at: Timestamp) -> Self {
         let id = AccountId { department: department.code.clone(), name: account.name.clone() };
         let version = account.credential.as_ref().map_or(0, |credential| credential.version);
-        Self { id, version, occasion, at }
+        Self { id, uid: account.source.uid.clone(), version, occasion, at }
     }
 
     /// The right as a text that opens only in `context`.
@@ -89,6 +94,7 @@ impl Proof {
         out.u64(self.version);
         out.text(self.id.department.as_str());
         out.text(self.id.name.as_str());
+        out.text(self.uid.as_str());
         match self.occasion {
             Occasion::Change => out.u8(0),
             Occasion::Activation(code) => {
@@ -105,13 +111,14 @@ impl Proof {
         let mut reader = Reader(&bytes);
         let (at, version) = (reader.time()?, reader.u64()?);
         let id = AccountId { department: reader.text()?.parse().ok()?, name: reader.text()?.parse().ok()? };
+        let uid = reader.text()?.parse().ok()?;
         let occasion = match reader.u8()? {
             0 => Occasion::Change,
             1 => Occasion::Activation(reader.array()?),
             _ => return None,
         };
         let counts = reader.is_empty() && (0..=PROOF_S).contains(&visit.now.since(at));
-        counts.then_some(Self { id, version, occasion, at })
+        counts.then_some(Self { id, uid, version, occasion, at })
     }
 
     /// The account it is about, if it may still be used and the right still counts.
@@ -123,7 +130,8 @@ impl Proof {
             Occasion::Change => credential.password.is_some(),
             Occasion::Activation(code) => opens(credential, code, visit.now),
         };
-        if counts && credential.version == self.version { Ok((department, account)) } else { Err(gone) }
+        let same = account.source.uid == self.uid && credential.version == self.version;
+        if counts && same { Ok((department, account)) } else { Err(gone) }
     }
 }
 

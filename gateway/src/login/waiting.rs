@@ -6,7 +6,7 @@ use http::StatusCode;
 use tidegate_core::{Code, DepartmentCode};
 
 use super::renewal::{Progress, Renewal, Saving};
-use super::steps::{Hashed, Refused, Typed, record_login};
+use super::steps::{Hashed, Refused, Typed};
 use super::{after_check, open_session, refuse, renew, standing_page};
 use crate::cookie;
 use crate::hash::Turn;
@@ -148,17 +148,13 @@ async fn save(visit: &Visit<'_>, mut pending: Box<Pending>, name: Option<String>
 
 /// The new password is in force here: its owner goes on without typing it again.
 async fn saved(visit: &Visit<'_>, pending: &Pending) -> Answer {
-    let saving = &pending.saving;
-    saving.record(visit, None);
-    let Some((department, account)) = saving.account(visit) else {
-        return visit.problem(Code::AccountUnknown, About::default());
-    };
-    if let Some(reason) = account.standing(visit.ctx.now()).denied {
-        let id = saving.intent.account.clone();
-        record_login(visit, Some(id), Some(&saving.intent.uid), Some(reason.code()));
-        return standing_page(visit, &department, reason.code());
+    match pending.saving.saved(visit) {
+        None => visit.problem(Code::AccountUnknown, About::default()),
+        Some((department, _, Some(code))) => standing_page(visit, &department, code),
+        Some((department, account, None)) => {
+            open_session(visit, &department, &account, pending.failures, &pending.next).await
+        }
     }
-    open_session(visit, &department, &account, pending.failures, &pending.next).await
 }
 
 fn frame(visit: &Visit<'_>, department: &DepartmentCode) -> Frame {

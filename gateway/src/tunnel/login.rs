@@ -29,7 +29,7 @@ use tidegate_store::audit::{Actor, Event};
 
 use crate::cookie;
 use crate::login::renewal::{self, NotTaken, Occasion, Progress, Saving};
-use crate::login::right::{Proof, code_digest, could_be_code, opened_by};
+use crate::login::right::{EXPIRED, Proof, code_digest, could_be_code, opened_by};
 use crate::login::steps::{self, Hashed, Judged, Refused, fits};
 use crate::pages::outcome::status;
 use crate::portal::{Answer, FormBody, Visit};
@@ -206,39 +206,32 @@ impl Talk<'_> {
             Judged::Refused(refused) => self.again(refused),
             Judged::Denied(department, code) => self.denied(&department, code),
             Judged::MustChange(department, account) => {
-                self.new_password(&department, &account, Occasion::Change, None)
+                let proof = Proof::of(&department, &account, Occasion::Change, visit.now);
+                self.new_password(&department, &proof, None)
             }
             Judged::Right(department, account) => self.complete(&department, &account).await,
         }
     }
 
     fn activating(&self, department: &Department, account: &Account, code: [u8; 32]) -> Answer {
-        let occasion = Occasion::Activation(code);
+        let proof = Proof::of(department, account, Occasion::Activation(code), self.visit.now);
         match account.standing(self.visit.now).denied {
-            None => self.new_password(department, account, occasion, None),
+            None => self.new_password(department, &proof, None),
             Some(reason) => {
-                let id = Proof::of(department, account, occasion, self.visit.now).id;
-                renewal::record_activation(&self.visit, Some(id), Some(reason.code()));
+                renewal::record_activation(&self.visit, Some(proof.id), Some(reason.code()));
                 self.denied(department, reason.code())
             }
         }
     }
 
-    /// The form for a new password; whoever gets it may set one.
-    fn new_password(
-        &self,
-        department: &Department,
-        account: &Account,
-        occasion: Occasion,
-        not: Option<&NotTaken>,
-    ) -> Answer {
+    /// The form for a new password; whoever gets it may set one. Asking again makes a right last no longer.
+    fn new_password(&self, department: &Department, proof: &Proof, not: Option<&NotTaken>) -> Answer {
         let lang = self.lang(Some(department));
-        let proof = Proof::of(department, account, occasion, self.visit.now).seal(&self.visit, OPAQUE);
-        let Some(opaque) = proof else { return self.again(Refused::KEPT) };
+        let Some(opaque) = proof.seal(&self.visit, OPAQUE) else { return self.again(Refused::KEPT) };
         let ask = Ask {
             id: "new-password",
             title: words::service(&self.visit, lang),
-            message: words::new_password(lang, occasion),
+            message: words::new_password(lang, proof.occasion),
             error: not.map(|not| words::refused(lang, not.refused, not.rules.as_deref())).unwrap_or_default(),
             action: self.action(),
             opaque,
@@ -262,7 +255,7 @@ impl Talk<'_> {
             return self.denied(&department, reason.code());
         }
         let whose = (&*department, &*account);
-        let ask = |not: NotTaken| self.new_password(whose.0, whose.1, proof.occasion, Some(&not));
+        let ask = |not: NotTaken| self.new_password(&department, &proof, Some(&not));
         if !(fits(new) && fits(again)) {
             return ask(Refused::FORM.into());
         }
@@ -277,6 +270,8 @@ impl Talk<'_> {
         };
         let mut saving = match renewal::intent(visit, whose, renewal, hashed).await {
             Ok(intent) => Saving::new(intent),
+            // Somebody else was first with the code: no password helps now.
+            Err(not) if not.refused == renewal::ACTIVATION_REFUSED => return self.again(not.refused),
             Err(not) => return ask(not),
         };
         let left = until.saturating_duration_since(tokio::time::Instant::now());
@@ -286,20 +281,21 @@ impl Talk<'_> {
                 saving.record(visit, Some(code));
                 self.again(saving.refusal(code))
             }
-            // It is handed over: sooner or later it is in force, or is refused.
-            Progress::Waiting => self.denied(&department, Code::ChangePending),
+            Progress::Waiting if saving.is_handed_over() => self.denied(&department, Code::ChangePending),
+            // Nothing is kept here that could hand it over later.
+            Progress::Waiting => {
+                saving.record(visit, Some(Code::StoreFailed));
+                self.again(saving.refusal(Code::StoreFailed))
+            }
         }
     }
 
     /// The new password is in force here: its owner goes on without typing it again.
     async fn saved(&self, saving: &Saving) -> Answer {
-        saving.record(&self.visit, None);
-        let Some((department, account)) = saving.account(&self.visit) else {
-            return self.again(Refused::LOGIN);
-        };
-        match account.standing(self.visit.ctx.now()).denied {
-            Some(reason) => self.denied(&department, reason.code()),
-            None => self.complete(&department, &account).await,
+        match saving.saved(&self.visit) {
+            None => self.again(Refused::LOGIN),
+            Some((department, _, Some(code))) => self.denied(&department, code),
+            Some((department, account, None)) => self.complete(&department, &account).await,
         }
     }
 
@@ -320,9 +316,6 @@ impl Talk<'_> {
     }
 }
 
-/// A form for a new password that was open for too long.
-const EXPIRED: Refused = Refused { key: "error-change-expired", code: Code::FormForeign };
-
 /// Ends the session of the client that asks for it, everywhere. Whoever has none has nothing to end.
 async fn log_out(visit: &Visit<'_>) -> Answer {
     let value = cookie::find(&visit.parts.headers, cookie::WEBVPN).unwrap_or_default();
@@ -330,7 +323,8 @@ async fn log_out(visit: &Visit<'_>) -> Answer {
         return answer::goodbye();
     };
     let ticket = session.ticket;
-    if visit.ctx.view().ended.contains_key(&ticket.session) {
+    // One that is over in any case is not remembered as ended, nor recorded once more.
+    if ticket.absolute_end <= visit.now || visit.ctx.view().ended.contains_key(&ticket.session) {
         return answer::goodbye();
     }
     if let Err(error) = visit.ctx.end(ticket.session, EndReason::LoggedOut, ticket.absolute_end).await {

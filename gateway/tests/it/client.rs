@@ -3,20 +3,25 @@
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use rustls::pki_types::ServerName;
+use tidegate_core::AccountState;
 use tidegate_core::session::Kind;
 use tidegate_gateway::cookie::{self, Session};
-use tidegate_store::Store as _;
+use tidegate_store::{Outcome, Store as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::browser::{Browser, Page};
 use crate::login::login;
-use crate::world::{CODE, OTHER_PASSWORD, PASSWORD, PORTAL, World, until};
+use crate::world::{CODE, OTHER_PASSWORD, PASSWORD, PORTAL, World, change_account, until};
 
 /// A client that speaks XML.
 fn client(world: &World) -> Browser {
-    let mut client = world.browser();
+    speaking_xml(world.browser())
+}
+
+/// A client that speaks XML, in the place of a browser.
+pub(crate) fn speaking_xml(mut client: Browser) -> Browser {
     client.headers = vec![
         ("user-agent", "Open AnyConnect VPN Agent v9.01-3".to_owned()),
         ("x-transcend-version", "1".to_owned()),
@@ -48,7 +53,7 @@ async fn init(client: &mut Browser, path: &str, group: &str) -> Page {
 }
 
 /// Answers the form on `page` as a client would: to its action, with what it handed out.
-async fn answer(client: &mut Browser, page: &Page, group: &str, fields: &[(&str, &str)]) -> Page {
+pub(crate) async fn answer(client: &mut Browser, page: &Page, group: &str, fields: &[(&str, &str)]) -> Page {
     let fields: String = fields.iter().map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
     let opaque = match between(&page.body, "<opaque is-for=\"sg\">", "</opaque>") {
         "" => String::new(),
@@ -61,7 +66,7 @@ async fn answer(client: &mut Browser, page: &Page, group: &str, fields: &[(&str,
     post(client, between(&page.body, "action=\"", "\""), body).await
 }
 
-async fn log_in(client: &mut Browser, path: &str, user: &str, password: &str) -> Page {
+pub(crate) async fn log_in(client: &mut Browser, path: &str, user: &str, password: &str) -> Page {
     let form = init(client, path, "").await;
     answer(client, &form, "", &[("username", user), ("password", password)]).await
 }
@@ -212,6 +217,53 @@ async fn a_code_in_the_place_of_the_password_sets_the_first_one_on_any_gateway()
 }
 
 #[tokio::test]
+async fn a_right_to_set_a_password_is_one_accounts_and_no_answer_makes_it_last_longer() {
+    let world = World::start().await;
+    let differs = [("newpw1", OTHER_PASSWORD), ("newpw2", PASSWORD)];
+    let mut client = client(&world);
+    let form = log_in(&mut client, "/sbj", "must", PASSWORD).await;
+    // An account that comes later is another, though it has the name, and the password, of the one before.
+    change_account(&world.store, "must", |account| {
+        account.source.uid = "uid-later".parse().expect("a uid");
+    })
+    .await;
+    let page = until(async || {
+        let page = answer(&mut client, &form, "", &differs).await;
+        (page.code() != "TG-1009").then_some(page)
+    })
+    .await;
+    assert_eq!(page.code(), "TG-1006", "{}", page.body);
+    // Twice ten minutes are more than a quarter of an hour, whatever was answered in between.
+    let form = log_in(&mut client, "/sbj", "must", PASSWORD).await;
+    world.clock.advance(600);
+    let form = answer(&mut client, &form, "", &differs).await;
+    assert!(form.says("name=\"newpw1\"") && form.says("<error"), "{}", form.body);
+    world.clock.advance(600);
+    let page = answer(&mut client, &form, "", &differs).await;
+    assert_eq!(page.code(), "TG-1010", "{}", page.body);
+}
+
+#[tokio::test]
+async fn who_is_suspended_while_the_password_is_saved_is_told_so_and_it_is_recorded() {
+    let world = World::start().await;
+    let mut client = client(&world);
+    let form = log_in(&mut client, "/sbj", "must", PASSWORD).await;
+    let good = [("newpw1", OTHER_PASSWORD), ("newpw2", OTHER_PASSWORD)];
+    let (page, ()) = tokio::join!(answer(&mut client, &form, "", &good), async {
+        let intent = world.store.take().await.expect("the new password");
+        change_account(&world.store, "must", |account| {
+            account.state = AccountState::Suspended;
+            account.credential.as_mut().expect("a credential").version += 1;
+        })
+        .await;
+        world.store.settle(intent.id, Outcome::Done { version: 2 }).await.expect("it is settled");
+    });
+    assert_eq!(page.code(), "TG-2009", "{}", page.body);
+    assert_eq!(session(&world, &client), None);
+    until(async || world.audit().contains("TG-2009").then_some(())).await;
+}
+
+#[tokio::test]
 async fn an_account_that_may_not_be_used_ends_the_login_with_the_reason() {
     let world = World::start().await;
     let mut client = client(&world);
@@ -271,6 +323,24 @@ async fn the_newest_login_wins_among_tunnels_and_spares_the_portal() {
     assert_eq!(second.cookie(PORTAL, cookie::WEBVPN), None);
     until(async || view.borrow().ended.contains_key(&live).then_some(())).await;
     assert_eq!(browser.get(PORTAL, "/").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_logout_of_a_session_that_is_long_over_is_no_event() {
+    let world = World::start().await;
+    let (mut over, mut live) = (client(&world), client(&world));
+    log_in(&mut over, "/sbj", "wangfang", PASSWORD).await;
+    let ticket = session(&world, &over).expect("a session").ticket;
+    world.clock.advance(ticket.absolute_end.since(world.clock.now()));
+    log_in(&mut live, "/sbj", "liqiang", PASSWORD).await;
+    for client in [&mut over, &mut live] {
+        let page = client.send(Method::GET, PORTAL, "/+CSCOE+/logout", &[], Bytes::new()).await;
+        assert_eq!(page.status, StatusCode::OK);
+        assert_eq!(client.cookie(PORTAL, cookie::WEBVPN), None);
+    }
+    let logout = "\"event\":\"logout\"";
+    let trail = until(async || Some(world.audit()).filter(|trail| trail.contains(logout))).await;
+    assert_eq!(trail.matches(logout).count(), 1, "{trail}");
 }
 
 #[tokio::test]

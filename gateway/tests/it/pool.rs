@@ -2,13 +2,17 @@
 
 mod parts;
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use rustix::process::Signal;
-use tidegate_store::{Store as _, StoreError};
+use tidegate_core::AccountName;
+use tidegate_store::{Change, IntentAction, Outcome, Store as _, StoreError};
 
 use crate::browser::Browser;
+use crate::client;
 use crate::login::{login, wait};
-use crate::world::{PASSWORD, PORTAL, publication, until};
+use crate::world::{CODE, OTHER_PASSWORD, PASSWORD, PORTAL, SOON, publication, until};
 use parts::{Folder, Member};
 
 /// Logs Wang Fang in.
@@ -147,5 +151,43 @@ async fn who_logs_out_of_a_full_etcd_is_out() {
     let mut copied = browser.at(gateway.address);
     browser.post(PORTAL, "/logout", &[("token", &page.field("token"))]).await;
     assert!(!sees_home(&mut copied).await, "a copy of the cookie is worth nothing");
+    controller.close().await;
+}
+
+#[tokio::test]
+async fn a_claimed_code_is_not_lost_while_its_password_cannot_be_handed_over() {
+    let Some(etcd) = Member::start_or_skip() else { return };
+    let folder = Folder::new(&[&etcd.url()]);
+    let controller = folder.controller().await;
+    let upstream = "127.20.0.1:9".parse().expect("an address");
+    controller.publish(publication(parts::now(), upstream)).await.expect("it is published");
+    let gateway = folder.start("one").await;
+    until(async || gateway.probe("/readyz").await.starts_with("HTTP/1.1 200 ").then_some(())).await;
+    let mut client = client::speaking_xml(folder.browser(gateway.address));
+    let form = client::log_in(&mut client, "/sbj", "new", CODE).await;
+
+    // As many changes wait as may: there is no room for one more until some are settled.
+    let intents = "/tidegate/v1/pools/main/live/intents/";
+    etcd.fill(intents, 10_000);
+    let good = [("newpw1", OTHER_PASSWORD), ("newpw2", OTHER_PASSWORD)];
+    let (done, ()) = tokio::join!(client::answer(&mut client, &form, "", &good), async {
+        until(async || gateway.said().contains("could not be handed over yet").then_some(())).await;
+        etcd.clear(intents);
+        let intent = tokio::time::timeout(SOON, controller.take()).await.expect("it is handed over");
+        let intent = intent.expect("the new password");
+        let IntentAction::Activate { password, .. } = intent.action else { panic!("another change") };
+        let mut changed = publication(parts::now(), upstream);
+        for change in &mut changed.departments {
+            let Change::Put(department) = change else { continue };
+            let name = "new".parse::<AccountName>().expect("a name");
+            let Some(account) = Arc::make_mut(department).accounts.get_mut(&name) else { continue };
+            let credential = Arc::make_mut(account).credential.as_mut().expect("a credential");
+            credential.password = Some(password.clone());
+            credential.version += 1;
+        }
+        controller.publish(changed).await.expect("it is published");
+        controller.settle(intent.id, Outcome::Done { version: 2 }).await.expect("it is settled");
+    });
+    assert!(done.says("type=\"complete\""), "{}", done.body);
     controller.close().await;
 }

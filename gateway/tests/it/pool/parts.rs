@@ -1,5 +1,6 @@
 //! etcd, a folder as a pod sees it, and gateways as processes.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -72,6 +73,29 @@ impl Member {
             .args(more)
             .spawn();
         self.child = Some(child.expect("etcd runs"));
+    }
+
+    /// Puts `count` keys of nobody's below `prefix`.
+    pub(super) fn fill(&self, prefix: &str, count: usize) {
+        let numbers: Vec<usize> = (0..count).collect();
+        // As many as one step may have.
+        for some in numbers.chunks(128) {
+            let puts: String = some.iter().map(|number| format!("put {prefix}z{number} x\n")).collect();
+            self.told(&["txn"], &format!("\n{puts}\n\n"));
+        }
+    }
+
+    /// Takes them away again.
+    pub(super) fn clear(&self, prefix: &str) {
+        self.told(&["del", "--prefix", &format!("{prefix}z")], "");
+    }
+
+    fn told(&self, words: &[&str], typed: &str) {
+        let mut command = Command::new(self.program.with_file_name("etcdctl"));
+        command.args(["--endpoints", &self.url()]).args(words).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = command.spawn().expect("etcdctl runs");
+        child.stdin.take().expect("its input").write_all(typed.as_bytes()).expect("it is typed");
+        assert!(child.wait().expect("its end").success(), "{words:?}");
     }
 
     pub(super) fn url(&self) -> String {
@@ -196,6 +220,11 @@ pub(super) struct Process {
 }
 
 impl Process {
+    /// What it has said.
+    pub(super) fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("a log")
+    }
+
     /// What an endpoint beside the metrics answers: status and text.
     pub(super) async fn probe(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.metrics).await.expect("metrics");
